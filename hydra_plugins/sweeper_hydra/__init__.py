@@ -1,0 +1,1 @@
+"""Hydra plugins of `sweeper`: the sweeper and the local launcher."""

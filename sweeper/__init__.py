@@ -1,0 +1,57 @@
+"""`sweeper`: hyperparameter sweeps for PyTorch and Hydra.
+
+The words, used everywhere (Optuna's and CS231n's):
+
+study         one search over one space for one metric; running the same name again resumes it
+search space  the named parameters with their scale, current range and hard limits
+plan, stage   how the study spends its budget, from coarse to fine; a stage has its epochs, sampler and ranges
+trial         one set of parameters; it has one number, one folder, one chain of checkpoints
+epoch         the unit of progress, of reporting and of the budget
+full training the epochs of the last stage; a budget of 50 = 50 full trainings' worth of epochs
+worker        a long-lived process on one device slot that takes trial after trial
+lease         a worker's right to write for a trial; every new lease raises the trial's attempt number
+study store   the database; the only truth
+engine        what starts workers: local processes, joblib, Slurm, …
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sweeper.api import run
+    from sweeper.errors import SweeperError
+    from sweeper.handle import Trial, current_trial
+    from sweeper.space import Categorical, Float, Int, SearchSpace
+    from sweeper.study import Study, load_study
+    from sweeper.trial import Failure, TrialState
+
+_HOME = {
+    "Categorical": "space",
+    "Failure": "trial",
+    "Float": "space",
+    "Int": "space",
+    "SearchSpace": "space",
+    "Study": "study",
+    "SweeperError": "errors",
+    "Trial": "handle",
+    "TrialState": "trial",
+    "current_trial": "handle",
+    "load_study": "study",
+    "run": "api",
+}
+
+__version__ = "0.1.0"
+__all__ = [*_HOME, "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: `import sweeper` alone costs nothing."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'sweeper' has no attribute {name!r}; it has {', '.join(_HOME)}")
+    return getattr(importlib.import_module(f"sweeper.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

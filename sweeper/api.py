@@ -1,0 +1,110 @@
+"""`sweeper.run`: a study in plain Python, without Hydra."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sweeper import devices
+from sweeper.driver import Watch, WorkerTask, run_workers, worker_settings
+from sweeper.errors import ConfigError, SweeperError
+from sweeper.grammar import parse
+from sweeper.handle import OBJECTIVE, Trial
+from sweeper.opening import StudySettings, direction_of, is_complete, open_study
+from sweeper.plan import make_plan
+from sweeper.report.live import view_for
+from sweeper.store import reads
+from sweeper.store.connection import Store, default_url
+from sweeper.study import Study
+from sweeper.supervisor import Supervisor
+from sweeper.trial import StudyState
+
+
+def run(
+    train: Callable[[Trial], Any],
+    *,
+    study: str,
+    space: Mapping[str, Any],
+    search: str | Mapping[str, Any] = "random",
+    epochs: int | None = None,
+    budget: float = 20,
+    metric: str = OBJECTIVE,
+    direction: str = "minimize",
+    store: str | None = None,
+    folder: str | Path = "runs",
+    workers: int = 1,
+    seed: int = 0,
+    sampler: str | Mapping[str, Any] | None = None,
+    max_failures: int | None = 5,
+    keep: int = 2,
+    on_change: str = "stop",
+) -> Study:
+    """Search `space` for the best `metric` of `train(trial)`, or go on with the study of that name.
+
+    Args:
+        train: gets the trial handle (`trial.params`, `trial.epochs(n, state=…)`, `trial.report(**metrics)`); may return
+            a float, the metric `objective`.
+        space: parameters by name, in Hydra's grammar (`"interval(0, 1)"`), as mappings (`{"interval": [0, 1]}`) or as
+            `sweeper.Float` and friends.
+        epochs: of a full training; None when trials have none or decide themselves.
+        budget: in full trainings. A study that is run again goes on up to this budget; it is a total.
+        store: an SQLAlchemy URL; by default `sweeper.db` in `folder`.
+        folder: trials train in `folder/<study>/<number>/`.
+        workers: 1 runs in this process; more are processes, one a device slot, and `train` is sent to them.
+        max_failures: that many failed trials in a row stop the study.
+        keep: how many of the newest checkpoints of a trial stay, beside the best.
+        on_change: `stop` or `keep`, when the study was begun with another definition or another `train`.
+
+    Returns the study. Raises SweeperError when failures stopped it.
+    """
+    parsed = parse(space)
+    if parsed.fixed or parsed.added:
+        raise ConfigError(f"A space given to sweeper.run holds ranges and choices alone, but got {parsed.fixed}.")
+    settings = StudySettings(
+        name=study,
+        metric=metric,
+        direction=direction_of(direction),
+        seed=seed,
+        budget=budget,
+        plan=make_plan(search, epochs=epochs, sampler=sampler),
+        space=parsed.space,
+        folder=Path(folder) / study,
+        config={"script": _source(train)},
+    )
+    opened = Store(store or default_url(folder), create=True)
+    record = open_study(opened, settings, on_change=on_change)
+    if not is_complete(opened, record, settings.plan):
+        engine = "python" if workers == 1 else "local"
+        told = worker_settings(opened, record, settings.plan, engine=engine, max_failures=max_failures, keep=keep)
+        task = WorkerTask(told, train, tuple(devices.slots(workers)))
+        if workers == 1:
+            task.work(0)
+        else:
+            _run_processes(opened, record, task)
+    record = reads.study(opened, study)
+    if record.state == StudyState.STOPPED:
+        raise SweeperError(f"The study {study!r} was stopped: {record.message}.")
+    return Study(opened, record)
+
+
+def _run_processes(store: Store, record: Any, task: WorkerTask) -> None:
+    supervisor = Supervisor(task.slots)
+    folder = Path(record.folder)
+    Watch(
+        store,
+        record,
+        lambda: run_workers(supervisor, task, folder),
+        view_for(),
+        leave=supervisor.leave,
+        kill=supervisor.kill,
+    ).run()
+
+
+def _source(train: Any) -> dict[str, str]:
+    """The function's own text, so that a resume can tell whether it is another one."""
+    try:
+        return {"path": str(inspect.getsourcefile(train)), "text": inspect.getsource(train)}
+    except (OSError, TypeError):
+        return {}

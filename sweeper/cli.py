@@ -1,0 +1,198 @@
+"""`sweeper …`: questions to a study store, answered while the sweep runs and years later.
+
+A command is a short function that collects rows and hands them to a format. Rich, SQLAlchemy and the report are imported
+inside the commands, and never torch, Optuna or pandas, so that `sweeper --help` and `sweeper best` answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from sweeper.errors import SweeperError
+from sweeper.report.formats import Format, as_csv, as_json
+from sweeper.trial import TrialState
+
+if TYPE_CHECKING:
+    from sweeper.store.connection import Store
+    from sweeper.trial import StudyRecord
+
+LAST = 100
+"""Trials that a table shows unless it is asked for more."""
+
+
+class Commands(TyperGroup):
+    """Says a SweeperError as one line and ends with exit code 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SweeperError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Ask a study store. Without --study: about its newest study.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # Rich's help would cost more than the whole rest of `--help`
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+StoreUrl = Annotated[
+    str, typer.Option("--store", envvar="SWEEPER_STORE", metavar="URL", help="The study store, an SQLAlchemy URL.")
+]
+StudyName = Annotated[str | None, typer.Option("--study", metavar="NAME", help="The study; by default the newest.")]
+In = Annotated[Format, typer.Option("--format", help="Tables for eyes; json and csv with every digit.")]
+DEFAULT_STORE = "sqlite:///runs/sweeper.db"
+
+
+@app.command()
+def status(store: StoreUrl = DEFAULT_STORE, study: StudyName = None, format: In = Format.TABLE) -> None:
+    """How the study stands: done and budget, failures, the best, what runs, time left."""
+    opened, record = _open(store, study)
+    from sweeper.report import standing, tables
+    from sweeper.report.progress import snapshot
+
+    progress = snapshot(opened, record)
+    if format is not Format.TABLE:
+        rows = [standing.flat(progress)]
+        _write(as_json(standing.nested(progress)) if format is Format.JSON else as_csv(rows, list(rows[0])))
+        return
+    page = tables.page()
+    page.print(standing.draw(opened, progress, page.width))
+
+
+@app.command()
+def best(
+    store: StoreUrl = DEFAULT_STORE,
+    study: StudyName = None,
+    format: In = Format.TABLE,
+    top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="How many trials.")] = 1,
+) -> None:
+    """The best trials, the best first."""
+    opened, record = _open(store, study)
+    from sweeper.report.columns import trial_columns
+    from sweeper.store import reads
+
+    numbers = [trial.number for trial in reads.best(opened, record, top)]
+    columns = trial_columns(opened, record, numbers=numbers)
+    _answer(record, columns, format, states=False, nothing="has no complete trial yet")
+
+
+@app.command()
+def trials(
+    store: StoreUrl = DEFAULT_STORE,
+    study: StudyName = None,
+    format: In = Format.TABLE,
+    state: Annotated[
+        list[TrialState] | None,
+        typer.Option("--state", case_sensitive=False, help="Only these; may be given several times."),
+    ] = None,
+    last: Annotated[
+        int | None,
+        typer.Option("--last", min=0, metavar="N", help=f"The newest N; 0: all. A table shows {LAST} by default."),
+    ] = None,
+) -> None:
+    """The trials by number."""
+    opened, record = _open(store, study)
+    from sweeper.report.columns import trial_columns
+
+    bound = LAST if last is None and format is Format.TABLE else last
+    columns = trial_columns(opened, record, states=state or (), last=bound or None)
+    _answer(record, columns, format, states=True, nothing=f"has no {' or '.join(state or [])} trial".replace("  ", " "))
+    if last is None and format is Format.TABLE and len(columns["number"]) == LAST:
+        print(f"the newest {LAST}; all of them: --last 0", file=sys.stderr)
+
+
+@app.command()
+def show(
+    number: Annotated[int, typer.Argument(help="The trial's number.")],
+    store: StoreUrl = DEFAULT_STORE,
+    study: StudyName = None,
+    format: In = Format.TABLE,
+) -> None:
+    """Everything of one trial: parameters, curve, checkpoints, failure, the command to train it again.
+
+    As csv: its epochs.
+    """
+    opened, record = _open(store, study)
+    from sweeper.report import sheet, tables
+
+    trial = sheet.collect(opened, record, number)
+    if format is Format.JSON:
+        _write(as_json(trial))
+    elif format is Format.CSV:
+        _write(as_csv(trial["epochs"], list(trial["epochs"][0]) if trial["epochs"] else ["number", "epoch", "value"]))
+    else:
+        page = tables.page()
+        page.print(sheet.draw(trial, page.width), soft_wrap=False)
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="Its ending says the format: .csv, .json or .parquet.")],
+    store: StoreUrl = DEFAULT_STORE,
+    study: StudyName = None,
+    epochs: Annotated[bool, typer.Option("--epochs", help="Every reported epoch instead of the trials.")] = False,
+) -> None:
+    """Write all trials to a file, with every digit, in flat columns: params.<name>, metrics.<name>."""
+    from sweeper.report.export import write
+
+    opened, record = _open(store, study)
+    count = write(opened, record, file, epochs=epochs)
+    print(f"{count} {'epochs' if epochs else 'trials'} of {record.name} in {file}")
+
+
+def main() -> None:
+    """The console command `sweeper`."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows `?` and not a traceback
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    app(prog_name="sweeper")
+
+
+def _open(url: str, name: str | None) -> tuple[Store, StudyRecord]:
+    from sweeper.store import reads
+    from sweeper.store.connection import Store
+
+    store = Store(url)
+    return store, reads.study(store, name)
+
+
+def _answer(
+    study: StudyRecord, columns: Mapping[str, list[Any]], format: Format, *, states: bool, nothing: str
+) -> None:
+    """Flat columns of trials in the format that was asked for."""
+    from sweeper.report.columns import rows
+
+    found: Sequence[Mapping[str, Any]] = rows(dict(columns))
+    if format is Format.JSON:
+        _write(as_json(found))
+    elif format is Format.CSV:
+        _write(as_csv(found, list(columns)))
+    elif not found:
+        print(f"The study {study.name} {nothing}.")
+    else:
+        _print_trials(study, found, states)
+
+
+def _print_trials(study: StudyRecord, rows: Sequence[Mapping[str, Any]], states: bool) -> None:
+    from sweeper.report import tables
+
+    page = tables.page()
+    constant = tables.constant_parameters(study.space)
+    cells = tables.trial_cells(rows, study.metric, constant, states=states)
+    page.print(tables.fitted(cells, page.width))
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,0 +1,215 @@
+"""The driver: the process that a person starts. It opens the study, has workers started, and watches the store.
+
+It is no master: workers ask the store alone, and nothing is lost with the driver. It watches the store and not the
+launcher, because a launcher may never return (a cancelled Slurm job).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from sweeper import devices, process
+from sweeper.plan import Plan
+from sweeper.store import reads, writes
+from sweeper.store.connection import Store
+from sweeper.supervisor import Call, Supervisor
+from sweeper.trial import StudyRecord
+from sweeper.worker import Worker, WorkerSettings
+
+log = logging.getLogger("sweeper")
+
+LOOK_SECONDS = 0.5
+"""How often the driver looks into the store while a sweep runs."""
+LAUNCHER_SECONDS = 20.0
+"""How long a launcher may take to return after the study is done, before the driver leaves without it."""
+
+
+# ---- workers ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WorkerTask:
+    """A worker as a task function of Hydra: any launcher can run it, in any process, on any host.
+
+    `train` trains one trial; `slots` are the places of this host, by the worker's index.
+    """
+
+    settings: WorkerSettings
+    train: Callable[[Any], Any]
+    slots: tuple[devices.Slot, ...]
+
+    def __call__(self, cfg: Any = None) -> str:
+        from sweeper.config import job_number, output_folder
+
+        return self.work(job_number(), str(output_folder()))
+
+    def work(self, index: int, folder: str | None = None) -> str:
+        slot = self._slot(index)
+        settings = replace(self.settings, device=slot.device, log=folder)
+        return Worker(settings, self.train).work()
+
+    def _slot(self, index: int) -> devices.Slot:
+        """The local engine has set this process's environment; others have not, or run on another host."""
+        if self.settings.engine in ("local", "basic", "python"):
+            return self.slots[index % len(self.slots)]
+        slot = self.slots[index % len(self.slots)] if self.settings.engine == "joblib" else devices.slots(1)[0]
+        os.environ.update(slot.environment)
+        if (torch := sys.modules.get("torch")) is not None:
+            torch.set_num_threads(slot.threads)
+        return slot
+
+    def died(self, pid: int) -> None:
+        """Told by the supervisor: give that worker's trial back at once."""
+        store = Store(self.settings.store)
+        study = reads.study(store, self.settings.study)
+        for row in reads.worker_rows(store, study.id, alive=True):
+            if row["pid"] == pid and row["host"] == process.host():
+                writes.end_worker(store, row["id"], "died")
+        store.close()
+
+
+def worker_settings(store: Store, study: StudyRecord, plan: Plan, **more: Any) -> WorkerSettings:
+    return WorkerSettings(
+        store=store.url.render_as_string(hide_password=False),
+        study=study.name,
+        plan=plan,
+        driver_pid=os.getpid(),
+        driver_started=process.start_time(os.getpid()),
+        **more,
+    )
+
+
+def run_workers(supervisor: Supervisor, task: WorkerTask, folder: Path) -> None:
+    calls = [
+        Call(
+            functools.partial(task.work, index, str(folder / "workers" / str(index))),
+            folder / "workers" / str(index) / "worker.log",
+            restart=True,
+            died=task.died,
+        )
+        for index in range(len(task.slots))
+    ]
+    for result in supervisor.run(calls):
+        if isinstance(result, Exception):
+            raise result
+
+
+# ---- watching --------------------------------------------------------------------------------------------------------
+
+
+class View(Protocol):
+    """Where a running sweep is shown."""
+
+    def __enter__(self) -> View: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def show(self, progress: Any) -> None: ...
+
+
+@dataclass
+class Watch:
+    """Runs `launch` and shows the store until the study is done or the workers are gone.
+
+    `leave()` and `kill()` are the engine's; `in_process`: the worker runs in this very thread, so that a debugger works,
+    and hears the signals itself.
+    """
+
+    store: Store
+    study: StudyRecord
+    launch: Callable[[], Any]
+    view: View
+    leave: Callable[[], None] | None = None
+    kill: Callable[[], None] | None = None
+    in_process: bool = False
+    asked: int = 0
+    error: BaseException | None = None
+
+    def run(self) -> None:
+        with self.view:
+            if self.in_process:
+                self._run_in_process()
+            else:
+                with self._signals():
+                    self._run_beside()
+            self._show()
+        if self.error is not None and not self.asked:
+            raise self.error
+
+    def _run_in_process(self) -> None:
+        ended = threading.Event()
+        shower = threading.Thread(target=self._show_until, args=(ended,), daemon=True)
+        shower.start()
+        try:
+            self.launch()
+        finally:
+            ended.set()
+            shower.join()
+
+    def _show_until(self, ended: threading.Event) -> None:
+        while not ended.wait(LOOK_SECONDS):
+            self._show()
+
+    def _run_beside(self) -> None:
+        thread = threading.Thread(target=self._launch, name="sweeper-launch", daemon=True)
+        thread.start()
+        done_since = None
+        while thread.is_alive():
+            thread.join(LOOK_SECONDS)
+            self._show()
+            done_since = (done_since or time.monotonic()) if self._nobody_works() else None
+            if done_since is not None and time.monotonic() - done_since > LAUNCHER_SECONDS:
+                log.warning("no worker is left, but the launcher does not return: leaving without it")
+                return
+
+    def _launch(self) -> None:
+        try:
+            self.launch()
+        except BaseException as error:
+            self.error = error
+
+    def _nobody_works(self) -> bool:
+        """Workers came, and every one of them has ended or has not beaten for two leases."""
+        rows = reads.worker_rows(self.store, self.study.id)
+        silent = 2 * writes.LEASE_SECONDS
+        return bool(rows) and all(row["ended"] is not None or row["beat_seconds_ago"] > silent for row in rows)
+
+    def _show(self) -> None:
+        from sweeper.report.progress import snapshot
+
+        self.view.show(snapshot(self.store, reads.study(self.store, self.study.name)))
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """First: workers finish their epoch, checkpoint and leave. Second: they leave now. Third: they are killed."""
+
+        def heard(number: int, frame: Any) -> None:
+            self.asked += 1
+            threading.Thread(target=self._pass_on, args=(self.asked,), daemon=True).start()
+
+        numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+        before = {number: signal.signal(number, heard) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _pass_on(self, asked: int) -> None:
+        words = {1: "leaving: workers finish their epoch and hand back (once more: at once)", 2: "leaving now"}
+        print(words.get(asked, "killing the workers"), file=sys.stderr)  # rich shows it above the live table
+        if asked <= 2 and self.leave is not None:
+            self.leave()
+        elif self.kill is not None:
+            self.kill()

@@ -1,0 +1,256 @@
+"""The trial handle: what a training script holds while it trains, in a sweep or alone.
+
+Per epoch the order is report → checkpoint → pointer to it; a kill between any two of them leaves a state from which the
+same numbers come out. What a report and a pointer *are* is the journal's business: in a sweep the store's, fenced by the
+trial's lease; alone a folder's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from sweeper import checkpoint
+from sweeper.checkpoint import Checkpoint
+from sweeper.errors import Diverged, MetricError
+from sweeper.trial import Direction, EpochReport
+
+log = logging.getLogger("sweeper.trial")
+
+OBJECTIVE = "objective"
+"""The metric that a returned float stands for."""
+
+
+class Journal(Protocol):
+    """Where a trial's epochs are written down. Any method may raise LeaseLost."""
+
+    epochs_done: int
+    """How many epochs were reported by earlier attempts."""
+    value: float | None
+    """The study's metric at the last of them."""
+
+    def checkpoints(self) -> Sequence[Checkpoint]: ...
+
+    def report(self, report: EpochReport, value: float | None) -> None: ...
+
+    def point_to(self, new: Checkpoint, forget_epochs: Sequence[int]) -> None: ...
+
+    def leave_if_asked(self) -> None:
+        """Raise TrialInterrupted when the worker should go; called where the trial is safe on the disk."""
+
+
+class Trial:
+    """One trial, as its training script sees it.
+
+    Attributes:
+        number: the trial's number in its study (0 when the script runs alone).
+        params: its parameters by name; empty when the script runs alone, as Hydra's config has them.
+        folder: the trial's own folder, a `Path`; nothing else writes there.
+        device: "cpu" or "cuda:0".
+        seed: follows from the study's seed and the number; None when the script runs alone.
+    """
+
+    def __init__(
+        self,
+        *,
+        number: int,
+        params: Mapping[str, Any],
+        folder: Path,
+        device: str,
+        seed: int | None,
+        journal: Journal,
+        metric: str = OBJECTIVE,
+        direction: Direction = Direction.MINIMIZE,
+        target_epochs: int | None = None,
+        keep: int = 2,
+    ) -> None:
+        self.number = number
+        self.params = params
+        self.folder = folder
+        self.device = device
+        self.seed = seed
+        self.value = journal.value
+        self._journal = journal
+        self._metric = metric
+        self._direction = direction
+        self._target_epochs = target_epochs
+        self._keep = keep
+        self._epoch: int | None = None
+        self._next_epoch = 0
+        self._epoch_started = time.monotonic()
+        self._metrics: dict[str, float] = {}
+
+    def __repr__(self) -> str:
+        return f"Trial(number={self.number}, params={dict(self.params)})"
+
+    def epochs(self, n: int, state: Mapping[str, Any] | None = None) -> Iterator[int]:
+        """Yield the epochs that are left, counted from 0, up to `n` or to what the plan has granted.
+
+        Restores the newest good checkpoint into `state` first: a mapping of names to anything with `state_dict` and
+        `load_state_dict`, or `torch.Generator`s; the random generators of torch, NumPy and Python come along. After each
+        epoch a checkpoint of `state` is written. `state={}`: there is nothing to restore, go on after the last report.
+        Without `state` a trial that is taken up again starts at epoch 0.
+
+        Raises MetricError when an epoch ends without a report of the study's metric, CheckpointError when a checkpoint
+        does not fit `state`.
+        """
+        target = n if self._target_epochs is None else min(n, self._target_epochs)
+        for epoch in range(self._restore(state), target):
+            self._begin(epoch)
+            yield epoch
+            self._require_metric()
+            if state:
+                self._save(epoch, state)
+            if epoch + 1 < target:
+                self._journal.leave_if_asked()
+        self._epoch = None
+
+    def report(self, **metrics: Any) -> None:
+        """Report metrics of the current epoch, each a number: `trial.report(train_loss=0.3, val_loss=0.4)`.
+
+        Several calls in one epoch add up. Outside of `epochs()` every call is an epoch of its own. Raises MetricError
+        for what is no number, Diverged when the study's metric or a loss is NaN or infinite.
+        """
+        if self._epoch is None:
+            self._begin(self._next_epoch)
+            self._write(metrics)
+            self._epoch = None
+        else:
+            self._write(metrics)
+
+    def finish(self, returned: Any) -> float:
+        """The trial's value: the study's metric at the last epoch, or the float that the script returned."""
+        if returned is not None and self._metric == OBJECTIVE:
+            self._begin(max(0, self._next_epoch - 1))
+            self._write({OBJECTIVE: returned})
+        if self.value is None:
+            raise MetricError(
+                f"A trial must report the study's metric {self._metric!r}, but this one reported "
+                f"{', '.join(sorted(self._metrics)) or 'nothing'} and returned {returned!r}: call "
+                f"trial.report({self._metric}=…), or name another one (metric=…; a returned float is {OBJECTIVE!r})."
+            )
+        return self.value
+
+    def _begin(self, epoch: int) -> None:
+        if epoch != self._epoch and epoch >= self._next_epoch:
+            self._metrics = {}
+        self._epoch, self._next_epoch = epoch, epoch + 1
+        self._epoch_started = time.monotonic()
+
+    def _write(self, metrics: Mapping[str, Any]) -> None:
+        assert self._epoch is not None
+        self._metrics.update({name: _number(name, value) for name, value in metrics.items()})
+        value = self._metrics.get(self._metric)
+        bad = [name for name, number in self._metrics.items() if self._must_be_finite(name) and not _finite(number)]
+        stored = {name: number if _finite(number) else None for name, number in self._metrics.items()}
+        seconds = time.monotonic() - self._epoch_started
+        self.value = value if value is not None and _finite(value) else None
+        self._journal.report(EpochReport(self.number, self._epoch, stored, seconds), self.value)
+        if bad:
+            raise Diverged(f"{bad[0]} is {self._metrics[bad[0]]} at epoch {self._epoch}")
+
+    def _must_be_finite(self, name: str) -> bool:
+        return name == self._metric or "loss" in name
+
+    def _require_metric(self) -> None:
+        if self._metric in self._metrics or self._metric == OBJECTIVE:
+            return
+        raise MetricError(
+            f"Every epoch must report the study's metric {self._metric!r}, but epoch {self._epoch} reported "
+            f"{', '.join(sorted(self._metrics)) or 'nothing'}: call trial.report({self._metric}=…), or name another "
+            "one (metric=…)."
+        )
+
+    def _restore(self, state: Mapping[str, Any] | None) -> int:
+        if state is None:
+            return 0
+        if not state:
+            return self._journal.epochs_done
+        found = checkpoint.load_newest(self._journal.checkpoints(), state)
+        if found is None:
+            return 0
+        saved, extra = found
+        self._metrics = dict(extra.get("metrics", {}))
+        self.value = saved.value
+        log.info("trial %d goes on after epoch %d from %s", self.number, saved.epoch, saved.path)
+        return saved.epoch + 1
+
+    def _save(self, epoch: int, state: Mapping[str, Any]) -> None:
+        folder = self.folder / "checkpoints"
+        extra = {"metrics": dict(self._metrics), "number": self.number, "seed": self.seed}
+        metric = self._metric if self.value is not None else None
+        new = checkpoint.save(folder, epoch, state, metric=metric, value=self.value, extra=extra)
+        known = [old for old in self._journal.checkpoints() if old.epoch != epoch] + [new]
+        kept = checkpoint.kept(known, self._direction.sign, self._keep)
+        self._journal.point_to(new, [old.epoch for old in known if old.epoch not in kept])
+        checkpoint.prune(folder, known, self._direction.sign, self._keep)
+
+
+class FolderJournal:
+    """The journal of a script that runs alone: checkpoints in Hydra's output folder, reports in its log."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "checkpoints"
+        self._known = [checkpoint.found(path) for path in sorted(self._folder.glob("epoch=*.pt"))]
+        self.epochs_done = max((old.epoch + 1 for old in self._known), default=0)
+        self.value: float | None = None
+
+    def checkpoints(self) -> Sequence[Checkpoint]:
+        return self._known
+
+    def report(self, report: EpochReport, value: float | None) -> None:
+        numbers = "  ".join(f"{name} {number:.4g}" for name, number in report.metrics.items() if number is not None)
+        log.info("epoch %d  %s  (%.1f s)", report.epoch, numbers, report.seconds)
+
+    def point_to(self, new: Checkpoint, forget_epochs: Sequence[int]) -> None:
+        stay = [old for old in self._known if old.epoch != new.epoch and old.epoch not in forget_epochs]
+        self._known = [*stay, new]
+
+    def leave_if_asked(self) -> None:
+        """Alone, Ctrl-C ends the script as it always does."""
+
+
+_current: list[Trial] = []
+
+
+def current_trial() -> Trial:
+    """The trial that this process trains now; alone (without a sweep) a stand-in for Hydra's output folder."""
+    if _current:
+        return _current[-1]
+    from sweeper.config import output_folder
+
+    folder = output_folder()
+    return Trial(number=0, params={}, folder=folder, device=_device(), seed=None, journal=FolderJournal(folder))
+
+
+@contextlib.contextmanager
+def as_current(trial: Trial) -> Iterator[Trial]:
+    _current.append(trial)
+    try:
+        yield trial
+    finally:
+        _current.pop()
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
+def _finite(number: float) -> bool:
+    return math.isfinite(number)
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        raise MetricError(f"A metric is a number, but got {name}={value!r}.")
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise MetricError(f"A metric is a number, but got {name}={value!r} ({error}).") from None

@@ -1,0 +1,159 @@
+"""A sweep under Hydra, behind the Sweeper plugin: space and config from Hydra, workers through Hydra's launcher."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict
+
+from sweeper import devices
+from sweeper.config import FrozenConfig, HydraTask, as_override, group_overrides, shorthands
+from sweeper.driver import Watch, WorkerTask, worker_settings
+from sweeper.errors import SweeperError
+from sweeper.grammar import Parsed, parse
+from sweeper.opening import StudySettings, direction_of, is_complete, open_study
+from sweeper.plan import make_plan
+from sweeper.report.live import view_for
+from sweeper.report.tables import final_summary, train_command
+from sweeper.store import reads
+from sweeper.store.connection import Store, default_url
+from sweeper.trial import StudyRecord, StudyState, TrialRecord
+
+STEERING = frozenset(
+    {"study", "store", "folder", "search", "sampler", "budget", "metric", "direction", "workers"}
+    | {"max_failures", "keep", "on_change"}
+)
+"""Keys of `hydra.sweeper` that steer the sweep; top-level shorthands for them are no part of a trial's config."""
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as a shell gives it."""
+
+
+@dataclass
+class Multirun:
+    """One `--multirun` of the `sweeper` sweeper. `settings`: `hydra.sweeper`, plain and resolved."""
+
+    hydra_context: HydraContext
+    task_function: Any
+    config: DictConfig
+    settings: dict[str, Any]
+
+    def run(self, arguments: Sequence[str]) -> list[TrialRecord]:
+        """Run the sweep to its end; `arguments` are the command line's overrides. Returns the best trials."""
+        steering = shorthands(self.config.hydra.sweeper, STEERING)
+        mine = [text for text in arguments if text.lstrip("+").partition("=")[0].partition(".")[0] not in steering]
+        parsed = parse(self.settings["params"], mine, self._group_options)
+        frozen = FrozenConfig.compose(self._loader, self.config, parsed.space, parsed.overrides, parsed.added)
+        settings = self._study_settings(parsed, frozen, steering)
+        store = Store(self.settings["store"] or default_url(self.settings["folder"]), create=True)
+        study = open_study(store, settings, on_change=self.settings["on_change"])
+        if is_complete(store, study, settings.plan):
+            print(f"The study {study.name!r} is complete.")
+        else:
+            if self.settings["on_change"] == "keep":
+                frozen = frozen.with_frozen(study.config)
+            asked = self._launch(store, study, settings, frozen)
+            self._check_ending(reads.study(store, study.name), asked)
+        return self._summary(store, reads.study(store, study.name))
+
+    @property
+    def _loader(self) -> Any:
+        return self.hydra_context.config_loader
+
+    def _group_options(self, group: str) -> Sequence[str] | None:
+        return self._loader.get_group_options(group, results_filter=ObjectType.CONFIG) or None
+
+    def _study_settings(self, parsed: Parsed, frozen: FrozenConfig, steering: frozenset[str]) -> StudySettings:
+        asked = self.settings
+        plan = make_plan(asked["search"], epochs=asked["epochs"], sampler=asked["sampler"])
+        return StudySettings(
+            name=str(asked["study"]),
+            metric=asked["metric"],
+            direction=direction_of(asked["direction"]),
+            seed=asked["seed"],
+            budget=asked["budget"],
+            plan=plan,
+            space=parsed.space,
+            folder=Path(asked["folder"]) / str(asked["study"]),
+            config={**frozen.to_json(steering), "script": _script(self.task_function)},
+        )
+
+    def _launch(self, store: Store, study: StudyRecord, settings: StudySettings, frozen: FrozenConfig) -> int:
+        """Launch the workers and show the sweep until they are done; returns how often the person asked to leave."""
+        engine = str(self.config.hydra.runtime.choices.get("hydra/launcher", "basic"))
+        in_process = engine == "basic"
+        slots = tuple(devices.slots(1 if in_process else self.settings["workers"]))
+        told = worker_settings(
+            store,
+            study,
+            settings.plan,
+            engine=engine,
+            max_failures=self.settings["max_failures"],
+            keep=self.settings["keep"],
+        )
+        train = HydraTask(self.task_function, self.hydra_context, frozen, settings.space)
+        launcher = self._launcher(WorkerTask(told, train, slots), study.folder, len(slots))
+        jobs = [_job(frozen, study.folder, index) for index in range(len(slots))]
+        watch = Watch(
+            store,
+            study,
+            lambda: [job.return_value for job in launcher.launch(jobs, initial_job_idx=0)],
+            view_for(plain=in_process),
+            leave=getattr(launcher, "leave", None),
+            kill=getattr(launcher, "kill", None),
+            in_process=in_process,
+        )
+        watch.run()
+        return watch.asked
+
+    def _launcher(self, task: WorkerTask, folder: str, workers: int) -> Any:
+        config = copy.deepcopy(self.config)
+        with open_dict(config.hydra):
+            config.hydra.sweep.dir = folder
+            for key in {"workers", "n_jobs"} & set(config.hydra.launcher):  # the local launcher's, joblib's
+                config.hydra.launcher[key] = workers
+        return Plugins.instance().instantiate_launcher(
+            hydra_context=self.hydra_context, task_function=task, config=config
+        )
+
+    def _check_ending(self, study: StudyRecord, asked: int) -> None:
+        if asked:
+            print(
+                f"Interrupted: {study.name!r} is safe in its store. The same command again goes on where it was.",
+                file=sys.stderr,
+            )
+            sys.exit(INTERRUPTED)
+        if study.state == StudyState.STOPPED:
+            raise SweeperError(
+                f"The sweep {study.name!r} was stopped: {study.message}. "
+                "Mend the cause; the same command again goes on."
+            )
+
+    def _summary(self, store: Store, study: StudyRecord) -> list[TrialRecord]:
+        best = reads.best(store, study, 5)
+        command = train_command(study, best[0].params or {}, best[0].seed) if best else None
+        final_summary(store, study, command)
+        return best
+
+
+def _job(frozen: FrozenConfig, folder: str, index: int) -> list[str]:
+    """The overrides of a worker's own Hydra job: any of the study's configs, in a folder beside the trials'."""
+    place = [f"hydra.sweep.dir={as_override(folder)}", f"hydra.sweep.subdir=workers/{index}"]
+    return [*frozen.fixed, *group_overrides(frozen.variants[0].choices, frozen.added), *place]
+
+
+def _script(task_function: Any) -> dict[str, str]:
+    try:
+        path = Path(inspect.getsourcefile(task_function) or "")
+        return {"path": str(path), "text": path.read_text(encoding="utf-8")}
+    except (OSError, TypeError):
+        return {}

@@ -1,0 +1,201 @@
+"""Opening a study: begin it, or take it up again after comparing it with what it was begun with.
+
+A study's definition (space, plan, metric, direction, seed, composed config, script) is frozen at its start. Budget and
+workers may change at every start; a changed definition stops with a diff and the two ways on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeper import process
+from sweeper.errors import ConfigError, StudyChanged, SweeperError
+from sweeper.plan import Plan
+from sweeper.space import SearchSpace
+from sweeper.store import reads, writes
+from sweeper.store.connection import Store
+from sweeper.trial import FINISHED, Direction, StudyRecord, StudyState
+
+log = logging.getLogger("sweeper")
+
+WAIT_SECONDS = 90.0
+"""How long workers that lost their driver may take to leave: longer than their own grace."""
+NAME_LAW = "A study's name has 1 to 128 of the characters A-Z a-z 0-9 . _ -"
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """What the person asked for: the study's definition (frozen at its start) and how it is run this time."""
+
+    name: str
+    metric: str
+    direction: Direction
+    seed: int
+    budget: float
+    plan: Plan
+    space: SearchSpace
+    folder: Path
+    config: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        plain = all(letter.isascii() and (letter.isalnum() or letter in "._-") for letter in self.name)
+        if not (0 < len(self.name) <= 128 and plain) or self.name.startswith("."):
+            raise ConfigError(f"{NAME_LAW}, and does not begin with a dot, but got {self.name!r}.")
+        if not len(self.space):
+            raise ConfigError(
+                "A search space has at least one parameter, but this one has none: add some under "
+                "hydra.sweeper.params, or sweep on the command line (optimizer.lr='interval(1e-5,1e-1)')."
+            )
+
+    def definition(self) -> dict[str, Any]:
+        return {
+            "metric": self.metric,
+            "direction": str(self.direction),
+            "seed": self.seed,
+            "space": self.space.to_json(),
+            "plan": self.plan.to_json(),
+        }
+
+
+def open_study(store: Store, settings: StudySettings, *, on_change: str = "stop") -> StudyRecord:
+    """Begin the study, or take it up again: compare it with what it was begun with, set its budget, free its trials.
+
+    Raises StudyChanged with a diff when its config, space or script is another one, unless `on_change="keep"`.
+    """
+    if on_change not in ("stop", "keep"):
+        raise ConfigError(f"`on_change` is stop or keep, but got {on_change!r}.")
+    found = reads.find_study(store, settings.name)
+    if found is None:
+        _create(store, settings)
+    else:
+        _compare(found, settings, on_change)
+        _reopen(store, found, settings)
+    return reads.study(store, settings.name)
+
+
+def _create(store: Store, settings: StudySettings) -> None:
+    if settings.folder.exists() and any(settings.folder.glob("[0-9][0-9][0-9][0-9]")):
+        raise ConfigError(
+            f"A study's folder holds its own trials alone, but {settings.folder} holds trials and the store "
+            f"{store.address} knows no study {settings.name!r}: move the folder away or choose another name (study=…)."
+        )
+    definition = {
+        **settings.definition(),
+        "name": settings.name,
+        "folder": str(settings.folder.absolute()),
+        "config": settings.config,
+        "budget": settings.budget,
+        "full_epochs": settings.plan.full_epochs,
+        "budget_epochs": settings.plan.budget_epochs(settings.budget),
+    }
+    stages = [
+        {
+            "stage": index,
+            "name": stage.name,
+            "epochs": stage.epochs,
+            "sampler": stage.sampler,
+            "ranges": settings.space.to_json(),
+        }
+        for index, stage in enumerate(settings.plan.stages)
+    ]
+    writes.create_study(store, definition, stages)
+
+
+def _compare(found: StudyRecord, settings: StudySettings, on_change: str) -> None:
+    changes = study_changes(found, settings)
+    if not changes:
+        return
+    if on_change == "keep":
+        log.warning("the study %s goes on as it was begun, although it was changed:\n%s", found.name, changes)
+        return
+    raise StudyChanged(
+        f"The study {found.name!r} was begun with other settings:\n{changes}\n\n"
+        "Two ways on: `on_change=keep` goes on with the settings it was begun with (the script runs as it is now); "
+        "another name, as in study=NEW_NAME, begins a new study."
+    )
+
+
+def study_changes(found: StudyRecord, settings: StudySettings) -> str:
+    """What differs between a study as it was begun and as it is asked for now, as readable diffs; '' if nothing."""
+    import yaml
+
+    from sweeper.config import difference
+
+    before = {name: getattr(found, name) for name in settings.definition()}
+    before["direction"] = str(found.direction)
+
+    def text(value: Any) -> str:
+        return str(yaml.safe_dump(value, sort_keys=False))
+
+    parts = [difference(text(before), text(settings.definition()), "study")]
+    old, new = found.config, settings.config
+    parts.append(difference(text(old.get("fixed", [])), text(new.get("fixed", [])), "overrides"))
+    for one, other in zip(old.get("variants", []), new.get("variants", []), strict=False):
+        where = " ".join(f"{key}={value}" for key, value in other["choices"].items())
+        parts.append(difference(one["yaml"], other["yaml"], f"config {where}".strip()))
+    script_old, script_new = old.get("script") or {}, new.get("script") or {}
+    parts.append(difference(script_old.get("text", ""), script_new.get("text", ""), script_new.get("path", "script")))
+    return "\n".join(dict.fromkeys(part for part in parts if part))
+
+
+def _reopen(store: Store, found: StudyRecord, settings: StudySettings) -> None:
+    budget_epochs = Plan.from_json(found.plan).budget_epochs(settings.budget)
+    if budget_epochs != found.budget_epochs:
+        writes.set_budget(store, found.id, settings.budget, budget_epochs)
+    _wait_for_workers(store, found)
+    if found.state != StudyState.OPEN:
+        writes.set_state(store, found.id, StudyState.OPEN, None)
+
+
+def _wait_for_workers(store: Store, study: StudyRecord) -> None:
+    """Give back what dead workers of this host held; wait until those that lost their driver have left.
+
+    Raises SweeperError when one of them does not leave: it may still sit on a GPU.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    told = False
+    while left := _driverless(store, study):
+        if not told:
+            log.warning("waiting for %d workers of an earlier run to hand back their trials", len(left))
+            told = True
+        if time.monotonic() > deadline:
+            numbers = ", ".join(str(row["pid"]) for row in left)
+            raise SweeperError(
+                f"Workers of an earlier run must be gone before new ones start, but these processes go on: {numbers}. "
+                f"End them (kill -9 {numbers.replace(',', '')}) and start the same command again."
+            )
+        time.sleep(0.2)
+
+
+def _driverless(store: Store, study: StudyRecord) -> list[dict[str, Any]]:
+    left = []
+    for row in reads.worker_rows(store, study.id, alive=True):
+        if row["host"] != process.host():
+            continue
+        if not process.is_alive(row["pid"], row["process_started"]):
+            writes.end_worker(store, row["id"], "died")
+        elif row["pid"] != os.getpid() and not (
+            row["driver_pid"] and process.is_alive(row["driver_pid"], row["driver_started"])
+        ):
+            left.append(row)
+    return left
+
+
+def is_complete(store: Store, study: StudyRecord, plan: Plan) -> bool:
+    """Whether the budget is granted and every trial is finished."""
+    counts = reads.counts(store, study.id)
+    open_trials = any(count for state, count in counts.items() if state not in FINISHED)
+    cost = plan.stages[-1].epochs or 1
+    return not open_trials and study.granted_epochs + cost > study.budget_epochs
+
+
+def direction_of(name: str) -> Direction:
+    try:
+        return Direction(name)
+    except ValueError:
+        raise ConfigError(f"`direction` is minimize or maximize, but got {name!r}.") from None

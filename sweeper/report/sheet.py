@@ -1,0 +1,169 @@
+"""Everything of one trial on one sheet: first collected as plain data, then drawn for eyes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from sweeper.report import tables
+from sweeper.report.columns import epoch_columns, iso, rows
+from sweeper.report.command import train_command
+from sweeper.report.numbers import duration, number, place, plain, size, sparkline
+from sweeper.store import reads
+from sweeper.store.connection import Store
+from sweeper.trial import StudyRecord
+
+CURVE_LINES = 20
+TRACEBACK_LINES = 15
+
+
+def collect(store: Store, study: StudyRecord, number: int) -> dict[str, Any]:
+    """One trial as JSON-plain data with every digit; raises StoreError when there is no such number."""
+    trial = reads.trial(store, study.id, number)
+    folder = Path(study.folder) / f"{number:04d}"
+    best = next(iter(reads.best(store, study, 1)), None)
+    return {
+        "study": study.name,
+        **{name: trial[name] for name in ("number", "state", "value", "params", "metrics", "stage", "seed")},
+        "metric": study.metric,
+        "is_best": best is not None and best.number == number,
+        **{name: trial[name] for name in ("epochs_done", "target_epochs", "seconds", "attempt", "host", "device")},
+        **{name: iso(trial[name]) for name in ("created", "started", "finished")},
+        "failure": trial["failure"],
+        "message": trial["message"],
+        "traceback": trial["traceback"],
+        "folder": str(folder),
+        "log": _log(folder, trial["log"]),
+        "epochs": rows(epoch_columns(store, study, number)),
+        "checkpoints": _checkpoints(store, study, number, folder),
+        "command": train_command(study, trial["params"], trial["seed"]) if trial["params"] else None,
+    }
+
+
+def _log(folder: Path, worker_log: str | None) -> str | None:
+    """The trial's own log, else its worker's: a file, or a folder that holds `worker.log`."""
+    worker = [Path(worker_log) / "worker.log", Path(worker_log)] if worker_log else []
+    return next((str(path) for path in (folder / "train.log", *worker) if path.exists()), worker_log)
+
+
+def _checkpoints(store: Store, study: StudyRecord, number: int, folder: Path) -> list[dict[str, Any]]:
+    found = reads.checkpoint_rows(store, study.id, number)
+    valued = [row for row in found if row["value"] is not None]
+    best = min(valued, key=lambda row: study.direction.sign * row["value"], default=None)
+    return [
+        {
+            "epoch": row["epoch"],
+            "value": row["value"],
+            "size_bytes": row["size_bytes"],
+            "is_best": row is best,
+            "exists": (folder / row["path"]).exists(),
+            "path": str(folder / row["path"]),
+        }
+        for row in found
+    ]
+
+
+# ---- drawn -----------------------------------------------------------------------------------------------------------
+
+
+def draw(trial: Mapping[str, Any], width: int) -> RenderableType:
+    parts: list[RenderableType] = [_head(trial)]
+    for title, body in (
+        ("parameters", _parameters(trial)),
+        ("epochs", _curve(trial, width)),
+        ("checkpoints", _kept(trial)),
+        ("failure", _failure(trial)),
+        ("files", [Text(place(trial["folder"])), *([Text(f"log: {place(trial['log'])}")] if trial["log"] else [])]),
+        ("train it again", [Text(trial["command"])] if trial["command"] else []),
+    ):
+        if body:
+            parts += [Text(), Text(title, style="bold underline"), *body]
+    return Group(*parts)
+
+
+def _head(trial: Mapping[str, Any]) -> Text:
+    target = f"/{trial['target_epochs']}" if trial["target_epochs"] else ""
+    facts = [
+        f"{trial['metric']} {number(trial['value'], pad=True)}"
+        + (", the best of the study" if trial["is_best"] else ""),
+        f"epoch {trial['epochs_done']}{target}",
+        duration(trial["seconds"]),
+        f"on {trial['device']} of {trial['host']}" if trial["host"] else "",
+        f"attempt {trial['attempt']}" if trial["attempt"] > 1 else "",
+        f"seed {trial['seed']}",
+    ]
+    state = str(trial["state"])
+    return Text.assemble(
+        (f"trial {trial['number']} of {trial['study']}  ", "bold"),
+        (state, tables.STYLES.get(state, "")),
+        "\n" + "  ".join(fact for fact in facts if fact),
+    )
+
+
+def _parameters(trial: Mapping[str, Any]) -> list[Text]:
+    if trial["params"] is None:
+        return [Text("none yet: its worker has not proposed them", style="dim")]
+    room = max(map(len, trial["params"]), default=0)
+    return [Text(f"{name:<{room}}  {number(value)}") for name, value in trial["params"].items()]
+
+
+def _curve(trial: Mapping[str, Any], width: int) -> list[RenderableType]:
+    """Each metric as a line of bars, and the epochs' numbers: at most `CURVE_LINES`, with the first and the last."""
+    epochs = trial["epochs"]
+    if not epochs:
+        return []
+    names = [name for name in epochs[0] if name.startswith("metrics.")]
+    bare = {name: name.removeprefix("metrics.") for name in names}
+    room = max(map(len, bare.values()))
+    lines = [
+        Text(f"{bare[name]:<{room}}  {sparkline([row[name] for row in epochs])}  {_span(epochs, name)}")
+        for name in names
+    ]
+    shown = list(_thinned(epochs))
+    cells = [
+        {
+            "epoch": str(row["epoch"]),
+            **{bare[name]: number(row[name], pad=True) for name in names},
+            "seconds": number(row["seconds"], pad=True),
+        }
+        for row in shown
+    ]
+    note = (
+        [] if len(shown) == len(epochs) else [Text(f"{len(shown)} of {len(epochs)} epochs; all: --format csv", "dim")]
+    )
+    return [*lines, Text(), tables.fitted(cells, width), *note]
+
+
+def _span(epochs: list[dict[str, Any]], name: str) -> str:
+    return f"{number(epochs[0][name], pad=True)} → {number(epochs[-1][name], pad=True)}"
+
+
+def _thinned(epochs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    count = min(CURVE_LINES, len(epochs))
+    for index in range(count):
+        yield epochs[index * (len(epochs) - 1) // max(1, count - 1)]
+
+
+def _kept(trial: Mapping[str, Any]) -> list[Text]:
+    return [
+        Text.assemble(
+            f"{place(row['path'])}  {size(row['size_bytes'])}",
+            ("  best" if row["is_best"] else "", "bold green"),
+            ("" if row["exists"] else "  missing on the disk", "red"),
+        )
+        for row in trial["checkpoints"]
+    ]
+
+
+def _failure(trial: Mapping[str, Any]) -> list[Text]:
+    if trial["failure"] is None:
+        return []
+    lines = plain(trial["traceback"] or "").rstrip().splitlines()
+    cut = [f"… {len(lines) - TRACEBACK_LINES} lines above"] if len(lines) > TRACEBACK_LINES else []
+    trace = "\n".join([*cut, *lines[-TRACEBACK_LINES:]])
+    said = Text(f"{trial['failure']}: {plain(trial['message'] or '')}", style="red")
+    return [said, *([Text(trace)] if trace else [])]

@@ -1,0 +1,100 @@
+"""What a sweep says at its end: how it went, its best trials, and what to type next."""
+
+from __future__ import annotations
+
+import shlex
+from typing import IO
+
+from sweeper.report import columns, tables
+from sweeper.report.numbers import duration, line, place
+from sweeper.report.progress import Progress, snapshot
+from sweeper.store import reads
+from sweeper.store.connection import Store, default_url
+from sweeper.trial import StudyRecord, TrialState
+
+TOP = 5
+
+
+def final_summary(store: Store, study: StudyRecord, command: str | None = None, stream: IO[str] | None = None) -> None:
+    """Print how the study stands; `command` trains its best trial again (None: there is none to type)."""
+    page = tables.page(stream)
+    progress = snapshot(store, study)
+    seconds = reads.total_seconds(store, study.id)
+    page.print()
+    page.print(ending(progress, seconds), style="bold", soft_wrap=True)
+    for text in failure_lines(progress):
+        page.print(text, style="red", soft_wrap=True)
+    if progress.best is not None:
+        page.print()
+        page.print(best_table(store, study, TOP, page.width))
+    page.print()
+    for label, text in next_steps(store, progress, command):
+        page.print(f"{label:<18}{text}".rstrip(), soft_wrap=True)
+
+
+def ending(progress: Progress, seconds: float) -> str:
+    """One sentence: how far the study came, with what trials, in how much training time."""
+    standing = {
+        "complete": "is complete",
+        "stopped": "was stopped",
+        "paused": "is paused",
+        "running": "goes on",
+        "interrupted": "was interrupted",
+        "empty": "has no trial yet",
+    }[progress.standing]
+    kinds = [f"{count} {state.lower()}" for state, count in progress.counts.items() if state is not TrialState.FAIL]
+    kinds += [f"{count} failed" for state, count in progress.counts.items() if state is TrialState.FAIL]
+    counted = f" ({', '.join(kinds)})" if kinds else ""
+    why = f": {line(progress.message)}" if progress.message else ""
+    return (
+        f"The study {progress.study} {standing}{why}: {progress.done} of {progress.budget} trials{counted}, "
+        f"{duration(seconds)} of training."
+    )
+
+
+def failure_lines(progress: Progress) -> list[str]:
+    """The failures by reason, and what the last one said."""
+    if not progress.failures:
+        return []
+    reasons = ", ".join(f"{count} {reason}" for reason, count in progress.failures.items())
+    last = next((record for record in progress.latest if record.state is TrialState.FAIL), None)
+    said = f"; the last, trial {last.number}: {line(last.message or '')}" if last else ""
+    return [f"failures: {reasons}{said}"]
+
+
+def best_table(store: Store, study: StudyRecord, top: int, width: int) -> tables.RenderableType:
+    numbers = [record.number for record in reads.best(store, study, top)]
+    rows = columns.rows(columns.trial_columns(store, study, numbers=numbers))
+    return tables.fitted(
+        tables.trial_cells(rows, study.metric, tables.constant_parameters(study.space), states=False), width
+    )
+
+
+def next_steps(store: Store, progress: Progress, command: str | None) -> list[tuple[str, str]]:
+    """Labelled lines of what a person may type now."""
+    asked = options(store, progress.study)
+    steps = []
+    if command and progress.best is not None:
+        steps.append((f"Train trial {progress.best.number}:", command))
+    if progress.standing == "complete":
+        steps.append(("Go on:", f"the same command with budget={progress.budget * 3 // 2 + 1} runs exactly the rest"))
+    elif progress.standing != "running":
+        steps.append(("Go on:", "the same command goes on where it was"))
+    steps.append(("Ask:", f"sweeper best {asked}"))
+    if progress.failures:
+        steps.append(("", f"sweeper trials --state FAIL {asked}"))
+    if progress.best is not None:
+        steps.append(("", f"sweeper show {progress.best.number} {asked}"))
+    steps.append(("Store:", address(store)))
+    return steps
+
+
+def options(store: Store, study: str) -> str:
+    """`--study NAME`, and `--store URL` where it is not the default one."""
+    url = address(store)
+    return f"--study {study}" + ("" if url == default_url() else f" --store {shlex.quote(url)}")
+
+
+def address(store: Store) -> str:
+    """The store's URL as seen from the current folder."""
+    return store.address if store.path is None else f"sqlite:///{place(store.path)}"

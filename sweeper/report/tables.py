@@ -1,0 +1,175 @@
+"""Rows as tables for eyes: what matters first, three significant digits, as many columns as the terminal has room for.
+
+In a pipe or a log a table is as wide as it needs to be; on a narrow terminal headers fold, then a short table is turned
+on its side, then the last columns are left out and named below.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import IO, Any
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.report.numbers import MISSING, number
+
+UNBOUNDED = 10_000
+"""Columns of a page that is no terminal."""
+GAP = 2
+MAX_METRICS = 3
+STYLES = {"COMPLETE": "green", "RUNNING": "cyan", "FAIL": "red", "WAITING": "yellow", "PAUSED": "yellow"}
+
+Row = Mapping[str, Any]
+
+
+def page(stream: IO[str] | None = None) -> Console:
+    """Where tables are printed: as wide as the terminal, or without bounds in a pipe, where nothing is cut."""
+    stream = stream or sys.stdout
+    bounded = stream.isatty() or "COLUMNS" in os.environ
+    return Console(file=stream, width=None if bounded else UNBOUNDED, highlight=False, markup=False, emoji=False)
+
+
+# ---- trials as rows of cells -----------------------------------------------------------------------------------------
+
+
+def trial_cells(
+    rows: Sequence[Row], metric: str, constant: Iterable[str] = (), *, states: bool
+) -> list[dict[str, str]]:
+    """Flat rows of trials (`columns.rows`) as cells under short headers; `constant` parameters cannot vary."""
+    names = [name for name in (rows[0] if rows else ()) if name.startswith("params.")]
+    params = [
+        name
+        for name in names
+        if name.removeprefix("params.") not in constant and any(row[name] is not None for row in rows)
+    ]
+    others = other_metrics([name for row in rows[:1] for name in row if name.startswith("metrics.")], metric)
+    own = ["trial", "state", "epochs", "seconds", metric, *(name.removeprefix("metrics.") for name in others)]
+    headers = short_names([name.removeprefix("params.") for name in params], own)
+    return [
+        {
+            "trial": str(row["number"]),
+            **({"state": _state(row["state"], row["failure"])} if states else {}),
+            metric: number(row["value"], pad=True),
+            **{name.removeprefix("metrics."): number(row[name], pad=True) for name in others},
+            **({"epochs": str(row["epochs_done"]), "seconds": number(row["seconds"], pad=True)} if states else {}),
+            **{header: number(row[name]) for header, name in zip(headers, params, strict=True)},
+        }
+        for row in rows
+    ]
+
+
+def other_metrics(names: Iterable[str], metric: str) -> list[str]:
+    """At most three metrics beside the study's: those of the validation first, those of the training never."""
+    bare = {name: name.removeprefix("metrics.") for name in names}
+    others = [name for name, short in bare.items() if short != metric and not short.startswith("train")]
+    return sorted(others, key=lambda name: not bare[name].startswith("val"))[:MAX_METRICS]
+
+
+def constant_parameters(space: Iterable[Row]) -> set[str]:
+    """The names in a study's stored space that have one choice: a column of them tells nothing."""
+    return {parameter["name"] for parameter in space if len(parameter.get("choices", ())) == 1}
+
+
+def short_names(names: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
+    """The last part of each dotted name, or as many parts as make it the only one.
+
+    >>> short_names(["optimizer.lr", "model.depth", "encoder.depth"])
+    ['lr', 'model.depth', 'encoder.depth']
+    """
+    taken = set(taken)
+
+    def ending(name: str, parts: int) -> str:
+        return ".".join(name.split(".")[-parts:])
+
+    def short(name: str) -> str:
+        for parts in range(1, name.count(".") + 1):
+            text = ending(name, parts)
+            if text not in taken and sum(ending(other, parts) == text for other in names) == 1:
+                return text
+        return name
+
+    return [short(name) for name in names]
+
+
+def _state(state: str, failure: str | None) -> str:
+    return f"{state} {failure}" if failure else str(state)
+
+
+# ---- cells as a table ------------------------------------------------------------------------------------------------
+
+
+def fitted(cells: Sequence[Mapping[str, str]], width: int) -> RenderableType:
+    """A table of the cells that is no wider than `width`: see the module's first words. Raises nothing."""
+    headers = list(cells[0]) if cells else []
+    if width_of(cells) <= width:
+        return table(cells, {header: header for header in headers})
+    folded = {header: _folded(header, max(cell_len(row[header]) for row in cells)) for header in headers}
+    if width_of(cells, folded) <= width:
+        return table(cells, folded)
+    turned = [{"": header, **{str(i): row[header] for i, row in enumerate(cells)}} for header in headers]
+    if len(cells) <= 6 and width_of(turned, dict.fromkeys(turned[0], "")) <= width:
+        return _turned(turned)
+    kept = headers[:]
+    while len(kept) > 1 and width_of([{name: row[name] for name in kept} for row in cells], folded) > width:
+        kept.pop()
+    left_out = ", ".join(headers[len(kept) :])
+    note = Text(f"left out for want of room: {left_out} (a wider terminal, or --format csv)", style="dim")
+    return Group(table([{name: row[name] for name in kept} for row in cells], folded), note)
+
+
+def table(cells: Iterable[Mapping[str, str]], headers: Mapping[str, str]) -> Table:
+    """Numbers to the right, words to the left, states in colour."""
+    cells = list(cells)
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for name in cells[0] if cells else ():
+        right = all(_is_number(row[name]) for row in cells)
+        made.add_column(
+            Text(headers[name]), justify="right" if right else "left", vertical="bottom", no_wrap=right, overflow="fold"
+        )
+    for row in cells:
+        made.add_row(*(Text(value, style=STYLES.get(value.split(" ")[0], "")) for value in row.values()))
+    return made
+
+
+def _turned(cells: Sequence[Mapping[str, str]]) -> Table:
+    """A column for each trial, a line for each of its values."""
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    head, *lines = [list(row.values()) for row in cells]
+    made.add_column(Text(head[0]))
+    for text in head[1:]:
+        made.add_column(Text(text), justify="right", no_wrap=True)
+    for line in lines:
+        made.add_row(*(Text(value, style=STYLES.get(value.split(" ")[0], "")) for value in line))
+    return made
+
+
+def width_of(cells: Sequence[Mapping[str, str]], headers: Mapping[str, str] | None = None) -> int:
+    """Of a table of the cells in columns, the gaps included; under `headers`, or the cells' own names."""
+    headers = headers or {name: name for row in cells[:1] for name in row}
+    columns = [[*headers[name].split("\n"), *(row[name] for row in cells)] for name in (cells[0] if cells else ())]
+    return sum(max(map(cell_len, column)) + GAP for column in columns) - GAP
+
+
+def _folded(header: str, width: int) -> str:
+    """`weight_decay` on two lines where its cells are narrower than it; broken near its middle."""
+    breaks = [index + 1 for index, letter in enumerate(header[:-1]) if letter in "_."]
+    if cell_len(header) <= width or not breaks:
+        return header
+    middle = min(breaks, key=lambda index: abs(index - len(header) / 2))
+    return f"{header[:middle]}\n{header[middle:]}"
+
+
+def _is_number(text: str) -> bool:
+    if text == MISSING:
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""The study store: `schema` its tables, `connection` its opening, `writes` and `reads` the only SQL."""

@@ -1,0 +1,218 @@
+"""Opening a store: SQLite's pragmas, short transactions, and a refusal in one line of what is not a sound store."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from sweeper.errors import StoreError
+from sweeper.store import schema
+
+BUSY_TIMEOUT_SECONDS = 60
+SQLITE_HEADER = b"SQLite format 3\0"
+NETWORK_FILE_SYSTEMS = frozenset(
+    "nfs nfs4 cifs smb smb2 smb3 smbfs 9p afs ceph lustre gpfs beegfs glusterfs fuse.sshfs fuse.glusterfs "
+    "fuse.s3fs fuse.gcsfuse fuse.rclone".split()
+)
+
+
+class Store:
+    """A study store by its SQLAlchemy URL (`sqlite:///runs/sweeper.db`, `postgresql+psycopg://…`).
+
+    `create=True` makes a missing SQLite file; otherwise a missing one is an error, so that a question never leaves an
+    empty store behind. `synchronous` is SQLite's: NORMAL is safe against kills, FULL also against a power cut.
+    """
+
+    def __init__(self, url: str, *, create: bool = False, synchronous: str = "NORMAL") -> None:
+        self.url = _with_driver(url)
+        self._sqlite = self.url.get_backend_name() == "sqlite"
+        if self._sqlite:
+            _prepare_file(self.url, create)
+        self._engine = self._connect(synchronous)
+        self._writing = self._engine.execution_options(sweeper_write=True)
+        self._check_version(create)
+
+    @property
+    def path(self) -> Path | None:
+        """The database's file; None where the store is a server."""
+        return Path(str(self.url.database)) if self._sqlite else None
+
+    @property
+    def address(self) -> str:
+        """The URL as a person may pass it on: without a password."""
+        return self.url.render_as_string(hide_password=True)
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """One short write transaction, begun with BEGIN IMMEDIATE on SQLite: commits at the end, rolls back on error."""
+        with _in_words(self), self._writing.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """One consistent snapshot."""
+        with _in_words(self), self._engine.connect() as connection:
+            yield connection
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _connect(self, synchronous: str) -> sa.Engine:
+        if not self._sqlite:
+            return sa.create_engine(self.url, pool_pre_ping=True)
+        engine = sa.create_engine(self.url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+        sa.event.listen(engine, "connect", lambda raw, _: _set_pragmas(raw, synchronous))
+        sa.event.listen(engine, "begin", _begin)
+        return engine
+
+    def _check_version(self, create: bool) -> None:
+        with self.read() as connection:
+            known = sa.inspect(connection).has_table(schema.meta.name)
+            version = _version(connection) if known else None
+        if version is None and create and not self._sqlite:
+            with self.write() as connection:
+                schema.create(connection)
+        elif version is None:
+            raise StoreError(f"A store must hold sweeper's tables, but {self.address} has none: name another store=…")
+        elif version > schema.SCHEMA_VERSION:
+            raise StoreError(
+                f"This sweeper reads stores up to version {schema.SCHEMA_VERSION}, but {self.address} has version "
+                f"{version}: a newer sweeper wrote it; upgrade (pip install -U sweeper) or name another store=…"
+            )
+        elif version < schema.SCHEMA_VERSION:
+            with self.write() as connection:
+                schema.migrate(connection, _version(connection))
+
+
+def default_url(folder: Path | str = "runs") -> str:
+    return f"sqlite:///{Path(folder) / 'sweeper.db'}"
+
+
+def _with_driver(text: str) -> sa.URL:
+    try:
+        url = sa.make_url(text)
+    except sa.exc.ArgumentError:
+        raise StoreError(
+            f"A store is a URL like sqlite:///runs/sweeper.db or postgresql://user@host/name, but got {text!r}."
+        ) from None
+    if url.get_backend_name() == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() != "sqlite":
+        raise StoreError(f"A store is SQLite or PostgreSQL, but got {text!r}.")
+    if not url.database or url.database == ":memory:":
+        raise StoreError("A SQLite store is a file, shared by processes, but got one in memory: use sqlite:///FILE.db")
+    return url.set(database=str(Path(url.database).expanduser().absolute()))
+
+
+def _prepare_file(url: sa.URL, create: bool) -> None:
+    path = Path(str(url.database))
+    if not path.exists():
+        if not create:
+            raise StoreError(f"There is no store at {path}: start a sweep first, or name another one (--store URL).")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_network(path)
+        _create_file(path)
+    _refuse_network(path)
+    _refuse_foreign(path)
+
+
+def _create_file(path: Path) -> None:
+    """Build the store under another name and link it into place: a kill in between leaves no half-made store."""
+    building = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    engine = sa.create_engine(f"sqlite:///{building}")
+    try:
+        with engine.begin() as connection:
+            schema.create(connection)
+        engine.dispose()
+        with contextlib.suppress(FileExistsError):  # another process was first: its store is as good
+            os.link(building, path)
+    finally:
+        engine.dispose()
+        building.unlink(missing_ok=True)
+
+
+def _refuse_foreign(path: Path) -> None:
+    with path.open("rb") as file:
+        header = file.read(len(SQLITE_HEADER))
+    if not header:
+        raise StoreError(
+            f"A store must be a database, but {path} is empty (0 bytes): put a copy back, or delete it to start anew."
+        )
+    if header != SQLITE_HEADER:
+        raise StoreError(f"A store must be an SQLite database, but {path} is another kind of file.")
+
+
+def _refuse_network(path: Path) -> None:
+    kind = file_system(path)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise StoreError(
+            f"SQLite's locks do not hold on a network file system, but {path.parent} is {kind}: put the store on a "
+            "local disk (store=sqlite:////local/sweeper.db) or on a server (store=postgresql://…)."
+        )
+
+
+def file_system(path: Path) -> str:
+    """The kind of file system that holds `path` (`ext4`, `nfs4`, …); `unknown` where /proc/mounts is missing."""
+    try:
+        mounts = Path("/proc/mounts").read_text().splitlines()
+    except OSError:
+        return "unknown"
+    there = path.resolve()
+    found = ("", "unknown")
+    for line in mounts:
+        _, point, kind, *_ = line.split(" ")
+        point = point.replace("\\040", " ")
+        if there.is_relative_to(point) and len(point) >= len(found[0]):
+            found = (point, kind)
+    return found[1]
+
+
+def _version(connection: sa.Connection) -> int:
+    value = connection.scalar(sa.select(schema.meta.c.value).where(schema.meta.c.key == "schema_version"))
+    return int(value or 0)
+
+
+def _set_pragmas(raw: Any, synchronous: str) -> None:
+    raw.isolation_level = None  # transactions are begun by `_begin`, not by the driver's guess
+    cursor = raw.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}")
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute(f"PRAGMA synchronous={synchronous}")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    write = connection.get_execution_options().get("sweeper_write")
+    raw: Any = connection.connection.dbapi_connection
+    raw.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+@contextlib.contextmanager
+def _in_words(store: Store) -> Iterator[None]:
+    """Turn what a database says of a full disk, a lock or a torn file into a line that a person can act on."""
+    try:
+        yield
+    except (sa.exc.DatabaseError, sqlite3.Error) as error:
+        text = str(getattr(error, "orig", None) or error)
+        cures = {
+            "disk is full": "the disk is full: make room (a few MiB are enough) and start the same command again",
+            "locked": f"another process held the database for more than {BUSY_TIMEOUT_SECONDS} s",
+            "readonly": "the file is read-only: make it and its folder writable",
+            "malformed": "the file is damaged: put a copy back, or save what is left with `sqlite3 FILE .recover`",
+            "not a database": "the file is damaged or no database",
+            "unable to open": "the file or its folder cannot be opened: check the permissions",
+        }
+        for sign, cure in cures.items():
+            if sign in text:
+                raise StoreError(f"The store {store.address} cannot be used: {cure} ({text}).") from error
+        if isinstance(error, sa.exc.OperationalError | sqlite3.OperationalError):
+            raise StoreError(f"The store {store.address} cannot be used: {text}") from error
+        raise

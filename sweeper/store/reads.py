@@ -1,0 +1,279 @@
+"""Everything that asks the store: records for the workers, rows for people. No pandas, no torch, no Optuna in here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from sweeper.errors import StoreError
+from sweeper.store.connection import Store
+from sweeper.store.schema import checkpoints, epochs, events, now, stages, studies, trials, workers
+from sweeper.trial import Direction, EpochReport, Failure, StudyRecord, TrialRecord, TrialState
+
+_RECORD = [
+    trials.c[name]
+    for name in (
+        "study_id number state seed params value epochs_done target_epochs stage attempt failure message metrics seconds "
+        "worker_id"
+    ).split()
+]
+
+
+def trial_record(row: Any) -> TrialRecord:
+    return TrialRecord(
+        study_id=row.study_id,
+        number=row.number,
+        state=TrialState(row.state),
+        seed=row.seed,
+        params=row.params,
+        value=row.value,
+        epochs_done=row.epochs_done,
+        target_epochs=row.target_epochs,
+        stage=row.stage,
+        attempt=row.attempt,
+        failure=Failure(row.failure) if row.failure else None,
+        message=row.message,
+        metrics=row.metrics or {},
+        seconds=row.seconds,
+        worker_id=row.worker_id,
+    )
+
+
+# ---- studies ---------------------------------------------------------------------------------------------------------
+
+
+def find_study(store: Store, name: str) -> StudyRecord | None:
+    with store.read() as connection:
+        row = connection.execute(sa.select(studies).where(studies.c.name == name)).one_or_none()
+    return None if row is None else _study_record(row)
+
+
+def study(store: Store, name: str | None = None) -> StudyRecord:
+    """The study of that name; without one, the newest. Raises StoreError with the names that there are."""
+    with store.read() as connection:
+        query = sa.select(studies).order_by(studies.c.created.desc(), studies.c.id.desc()).limit(1)
+        row = connection.execute(query.where(studies.c.name == name) if name else query).one_or_none()
+        names = connection.scalars(sa.select(studies.c.name).order_by(studies.c.created.desc())).all()
+    if row is None:
+        there = ", ".join(names[:10]) if names else "no study yet"
+        raise StoreError(f"There is no study {name or ''} in {store.address}; it holds: {there}.")
+    return _study_record(row)
+
+
+def study_names(store: Store) -> list[str]:
+    with store.read() as connection:
+        return list(connection.scalars(sa.select(studies.c.name).order_by(studies.c.created.desc())))
+
+
+def _study_record(row: Any) -> StudyRecord:
+    values = {name: getattr(row, name) for name in StudyRecord.__slots__}
+    return StudyRecord(**{**values, "direction": Direction(row.direction)})
+
+
+# ---- trials ----------------------------------------------------------------------------------------------------------
+
+
+def changed_trials(store: Store, study_id: int, since_revision: int) -> tuple[list[TrialRecord], int]:
+    """The trials that changed after a revision, in that order, and the newest revision."""
+    query = (
+        sa.select(*_RECORD, trials.c.revision)
+        .where(trials.c.study_id == study_id, trials.c.revision > since_revision)
+        .order_by(trials.c.revision)
+    )
+    with store.read() as connection:
+        rows = connection.execute(query).all()
+    return [trial_record(row) for row in rows], (rows[-1].revision if rows else since_revision)
+
+
+def all_trials(store: Store, study_id: int, states: Sequence[TrialState] = ()) -> list[TrialRecord]:
+    query = sa.select(*_RECORD).where(trials.c.study_id == study_id).order_by(trials.c.number)
+    if states:
+        query = query.where(trials.c.state.in_(states))
+    with store.read() as connection:
+        return [trial_record(row) for row in connection.execute(query)]
+
+
+def trial(store: Store, study_id: int, number: int) -> dict[str, Any]:
+    """Everything of one trial, its worker's host, device and log included."""
+    query = (
+        sa.select(trials, workers.c.host, workers.c.device, workers.c.log)
+        .join_from(trials, workers, workers.c.id == trials.c.worker_id, isouter=True)
+        .where(trials.c.study_id == study_id, trials.c.number == number)
+    )
+    with store.read() as connection:
+        row = connection.execute(query).mappings().one_or_none()
+        last = connection.scalar(sa.select(studies.c.next_number).where(studies.c.id == study_id))
+    if row is None:
+        raise StoreError(f"A trial's number must be in 0..{(last or 0) - 1}, but got {number}.")
+    return dict(row)
+
+
+def best(store: Store, study: StudyRecord, top: int = 1) -> list[TrialRecord]:
+    """The `top` best COMPLETE trials, the best first; by an index, whatever the number of trials."""
+    by_value = trials.c.value.asc() if study.direction is Direction.MINIMIZE else trials.c.value.desc()
+    query = (
+        sa.select(*_RECORD)
+        .where(trials.c.study_id == study.id, trials.c.state == TrialState.COMPLETE, trials.c.value.is_not(None))
+        .order_by(by_value, trials.c.number)
+        .limit(top)
+    )
+    with store.read() as connection:
+        return [trial_record(row) for row in connection.execute(query)]
+
+
+def counts(store: Store, study_id: int) -> dict[TrialState, int]:
+    query = sa.select(trials.c.state, sa.func.count()).where(trials.c.study_id == study_id).group_by(trials.c.state)
+    with store.read() as connection:
+        return {TrialState(state): count for state, count in connection.execute(query)}
+
+
+def failures(store: Store, study_id: int) -> list[dict[str, Any]]:
+    """The failed trials: number, reason, message, in the order of their ends."""
+    query = (
+        sa.select(trials.c.number, trials.c.failure, trials.c.message, trials.c.epochs_done, trials.c.traceback)
+        .where(trials.c.study_id == study_id, trials.c.state == TrialState.FAIL)
+        .order_by(trials.c.finished)
+    )
+    return _mappings(store, query)
+
+
+def epoch_reports(store: Store, study_id: int, number: int | None = None) -> list[EpochReport]:
+    query = sa.select(epochs).where(epochs.c.study_id == study_id).order_by(epochs.c.number, epochs.c.epoch)
+    if number is not None:
+        query = query.where(epochs.c.number == number)
+    with store.read() as connection:
+        return [EpochReport(row.number, row.epoch, row.metrics, row.seconds) for row in connection.execute(query)]
+
+
+def checkpoint_rows(store: Store, study_id: int, number: int) -> list[dict[str, Any]]:
+    query = (
+        sa.select(checkpoints)
+        .where(checkpoints.c.study_id == study_id, checkpoints.c.number == number)
+        .order_by(checkpoints.c.epoch)
+    )
+    return _mappings(store, query)
+
+
+def seconds_per_trial(store: Store, study_id: int) -> list[float]:
+    """Training time of each finished trial: what the time left is reckoned from."""
+    query = sa.select(trials.c.seconds).where(trials.c.study_id == study_id, trials.c.finished.is_not(None))
+    with store.read() as connection:
+        return list(connection.scalars(query))
+
+
+# ---- stages, workers, events -----------------------------------------------------------------------------------------
+
+
+def stage_rows(store: Store, study_id: int) -> list[dict[str, Any]]:
+    return _mappings(store, sa.select(stages).where(stages.c.study_id == study_id).order_by(stages.c.stage))
+
+
+def worker_rows(store: Store, study_id: int, *, alive: bool = False) -> list[dict[str, Any]]:
+    """The study's workers with the age of their last beat in seconds; `alive`: only those that have not ended."""
+    age = (now() - workers.c.beat).label("beat_seconds_ago")
+    query = sa.select(workers, age).where(workers.c.study_id == study_id).order_by(workers.c.id)
+    return _mappings(store, query.where(workers.c.ended.is_(None)) if alive else query)
+
+
+def event_rows(store: Store, study_id: int, since_id: int = 0) -> list[dict[str, Any]]:
+    query = sa.select(events).where(events.c.study_id == study_id, events.c.id > since_id).order_by(events.c.id)
+    return _mappings(store, query)
+
+
+def _mappings(store: Store, query: sa.Select[Any]) -> list[dict[str, Any]]:
+    with store.read() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+# ---- what a view of a running study asks, twice a second: each by an index -------------------------------------------
+
+
+def failure_counts(store: Store, study_id: int) -> dict[Failure, int]:
+    query = (
+        sa.select(trials.c.failure, sa.func.count())
+        .where(trials.c.study_id == study_id, trials.c.state == TrialState.FAIL)
+        .group_by(trials.c.failure)
+    )
+    with store.read() as connection:
+        return {Failure(reason or Failure.ERROR): count for reason, count in connection.execute(query)}
+
+
+def running_trials(store: Store, study_id: int) -> list[dict[str, Any]]:
+    """The trials that a worker holds, with its device, host and start, and the database's time `now`."""
+    query = (
+        sa.select(*_RECORD, trials.c.started, now().label("now"))
+        .add_columns(workers.c.started.label("worker_started"), workers.c.host, workers.c.device)
+        .join_from(trials, workers, workers.c.id == trials.c.worker_id, isouter=True)
+        .where(trials.c.study_id == study_id, trials.c.state == TrialState.RUNNING)
+        .order_by(trials.c.number)
+    )
+    return _mappings(store, query)
+
+
+def latest_finished(store: Store, study_id: int, limit: int) -> list[TrialRecord]:
+    """The trials that ended last, the newest first."""
+    query = (
+        sa.select(*_RECORD)
+        .where(trials.c.study_id == study_id, trials.c.finished.is_not(None))
+        .order_by(trials.c.revision.desc())
+        .limit(limit)
+    )
+    with store.read() as connection:
+        return [trial_record(row) for row in connection.execute(query)]
+
+
+def total_seconds(store: Store, study_id: int) -> float:
+    """Training time of all trials together."""
+    with store.read() as connection:
+        return connection.scalar(sa.select(sa.func.sum(trials.c.seconds)).where(trials.c.study_id == study_id)) or 0.0
+
+
+# ---- whole tables, for frames and files ------------------------------------------------------------------------------
+
+
+def trial_table(
+    store: Store,
+    study_id: int,
+    names: Sequence[str],
+    *,
+    numbers: Sequence[int] | None = None,
+    states: Sequence[TrialState] = (),
+    last: int | None = None,
+) -> Sequence[Sequence[Any]]:
+    """The columns `names` (of the trial, or its worker's `host` and `device`), then params and metrics as JSON text."""
+    columns = [workers.c[name] if name in ("host", "device") else trials.c[name] for name in names]
+    texts = [sa.cast(column, sa.Text) for column in (trials.c.params, trials.c.metrics)]
+    query = (
+        sa.select(*columns, *texts, trials.c.number)
+        .join_from(trials, workers, workers.c.id == trials.c.worker_id, isouter=True)
+        .where(trials.c.study_id == study_id)
+        .order_by(trials.c.number.desc() if last else trials.c.number)
+        .limit(last)
+    )
+    if numbers is not None:
+        query = query.where(trials.c.number.in_(numbers))
+    if states:
+        query = query.where(trials.c.state.in_(states))
+    with store.read() as connection:
+        rows = connection.execute(query).all()
+    if numbers is not None:
+        by_number = {row[-1]: row for row in rows}
+        rows = [by_number[number] for number in numbers if number in by_number]
+    return [row[:-1] for row in (reversed(rows) if last else rows)]
+
+
+def epoch_table(
+    store: Store, study_id: int, names: Sequence[str], number: int | None = None
+) -> Sequence[Sequence[Any]]:
+    """The columns `names` of every reported epoch, then its metrics as JSON text, by trial and epoch."""
+    query = (
+        sa.select(*(epochs.c[name] for name in names), sa.cast(epochs.c.metrics, sa.Text))
+        .where(epochs.c.study_id == study_id)
+        .order_by(epochs.c.number, epochs.c.epoch)
+    )
+    if number is not None:
+        query = query.where(epochs.c.number == number)
+    with store.read() as connection:
+        return connection.execute(query).all()

@@ -1,0 +1,190 @@
+"""A study as Python asks it: typed pandas frames, read from the store at each call, also while the sweep runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from sweeper.report import columns
+from sweeper.space import Categorical, Float, Parameter, SearchSpace
+from sweeper.store import reads
+from sweeper.store.connection import Store, default_url
+from sweeper.trial import Direction, Failure, StudyRecord, StudyState, TrialState
+
+if TYPE_CHECKING:
+    import optuna
+    import pandas as pd
+
+Kind = str | tuple[str, ...]
+"""Of a column: float, int, bool, text, time, object, or the values of a category."""
+
+STATES = tuple(map(str, TrialState))
+FAILURES = tuple(map(str, Failure))
+TRIAL_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("number", "stage", "epochs_done", "target_epochs", "seed", "attempt"), "int"),
+    **dict.fromkeys(("value", "seconds"), "float"),
+    **dict.fromkeys(("host", "device", "message"), "text"),
+    **dict.fromkeys(("created", "started", "finished"), "time"),
+    "state": STATES,
+    "failure": FAILURES,
+}
+EPOCH_KINDS: dict[str, Kind] = {
+    "number": "int", "epoch": "int", "value": "float", "seconds": "float", "reported": "time"
+}  # fmt: skip
+FAILURE_KINDS: dict[str, Kind] = {
+    "number": "int", "failure": FAILURES, "message": "text", "epochs_done": "int", "traceback": "text"
+}  # fmt: skip
+WORKER_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("id", "pid"), "int"),
+    **dict.fromkeys(("host", "device", "engine", "log"), "text"),
+    **dict.fromkeys(("started", "beat", "ended"), "time"),
+    "ending": "text",
+}
+RANGE_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("name", "kind", "scale"), "text"),
+    **dict.fromkeys(("low", "high", "step", "limit_low", "limit_high"), "float"),
+    "choices": "object",
+    "when": "text",
+}
+
+
+class Study:
+    """A read view of one study. Columns of frames: `params.<name>`, `metrics.<name>`; times are UTC."""
+
+    def __init__(self, store: Store, record: StudyRecord) -> None:
+        self._store = store
+        self._begun = record
+
+    def __repr__(self) -> str:
+        return f"Study(name={self.name!r}, store={self._store.address!r})"
+
+    @property
+    def name(self) -> str:
+        return self._begun.name
+
+    @property
+    def direction(self) -> Direction:
+        return self._begun.direction
+
+    @property
+    def metric(self) -> str:
+        return self._begun.metric
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        return SearchSpace.from_json(self._begun.space)
+
+    @property
+    def record(self) -> StudyRecord:
+        """The study's row as it is now: its state, its budget."""
+        return reads.study(self._store, self.name)
+
+    @property
+    def state(self) -> StudyState:
+        return StudyState(self.record.state)
+
+    def best(self, top: int = 1) -> pd.DataFrame:
+        """The `top` best complete trials, the best first; the columns are those of `trials()`."""
+        numbers = [record.number for record in reads.best(self._store, self._begun, top)]
+        return self._trials(columns.trial_columns(self._store, self._begun, numbers=numbers))
+
+    def trials(self) -> pd.DataFrame:
+        """Every trial by number."""
+        return self._trials(columns.trial_columns(self._store, self._begun))
+
+    def epochs(self) -> pd.DataFrame:
+        """Every reported epoch by trial and epoch; `seconds` is an epoch's training time."""
+        return _frame(columns.epoch_columns(self._store, self._begun), EPOCH_KINDS)
+
+    def failures(self) -> pd.DataFrame:
+        """The failed trials in the order of their ends, with message and traceback."""
+        return _frame(_pick(reads.failures(self._store, self._begun.id), FAILURE_KINDS), FAILURE_KINDS)
+
+    def workers(self) -> pd.DataFrame:
+        """Every worker that there was; `ended` is missing while one lives, or died unseen."""
+        return _frame(_pick(reads.worker_rows(self._store, self._begun.id), WORKER_KINDS), WORKER_KINDS)
+
+    def ranges(self) -> pd.DataFrame:
+        """Each parameter's range as it is now, its scale (linear, log or choices) and its hard limits."""
+        return _frame(_pick(list(map(_range, self.space)), RANGE_KINDS), RANGE_KINDS)
+
+    def to_optuna(self) -> optuna.Study:
+        """A copy as an Optuna study in memory: for its plots, its importance, its dashboard."""
+        from sweeper.sampling import to_optuna
+
+        curves: dict[int, list[tuple[int, float]]] = {}
+        for number, epoch, value, _ in reads.epoch_table(self._store, self._begun.id, ("number", "epoch", "value")):
+            if value is not None:
+                curves.setdefault(number, []).append((epoch, value))
+        trials = reads.all_trials(self._store, self._begun.id)
+        return to_optuna(self.space, trials, self.direction, name=self.name, metric=self.metric, epochs=curves)
+
+    def _trials(self, found: columns.Columns) -> pd.DataFrame:
+        kinds = {f"params.{parameter.name}": _kind(parameter) for parameter in self.space}
+        return _frame(found, {**TRIAL_KINDS, **kinds})
+
+
+def load_study(name: str | None = None, store: str | None = None) -> Study:
+    """The study of that name, or the newest one, of the store at an SQLAlchemy URL (runs/sweeper.db where None).
+
+    Raises StoreError with the names that there are.
+    """
+    opened = Store(store or default_url())
+    return Study(opened, reads.study(opened, name))
+
+
+def _range(parameter: Parameter) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": parameter.name,
+        "kind": type(parameter).__name__.lower(),
+        "when": " and ".join(map(str, parameter.when)) or None,
+    }
+    if isinstance(parameter, Categorical):
+        return {**row, "scale": "choices", "choices": list(parameter.choices)}
+    low, high = parameter.limits or (None, None)
+    scale = {"scale": "log" if parameter.log else "linear", "limit_low": low, "limit_high": high}
+    return {**row, **scale, "low": parameter.low, "high": parameter.high, "step": parameter.step}
+
+
+def _kind(parameter: Parameter) -> Kind:
+    if not isinstance(parameter, Categorical):
+        return "float" if isinstance(parameter, Float) else "int"
+    types = {type(choice) for choice in parameter.choices if choice is not None}
+    known = {frozenset({bool}): "bool", frozenset({int}): "int", frozenset({str}): "text"}
+    if types <= {int, float} and float in types:
+        return "float"
+    return known.get(frozenset(types), "object")
+
+
+# ---- frames ----------------------------------------------------------------------------------------------------------
+
+
+def _pick(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, Kind]) -> columns.Columns:
+    return {name: [row.get(name) for row in rows] for name in kinds}
+
+
+def _frame(found: columns.Columns, kinds: Mapping[str, Kind]) -> pd.DataFrame:
+    """A frame whose columns have the same types whatever is in it; metrics are floats."""
+    import pandas as pd
+
+    return pd.DataFrame({name: _typed(values, kinds.get(name, "float")) for name, values in found.items()})
+
+
+def _typed(values: list[Any], kind: Kind) -> Any:
+    """Whole numbers and truths with something missing are pandas' own `Int64` and `boolean`."""
+    import pandas as pd
+
+    if isinstance(kind, tuple):
+        return pd.Categorical(values, categories=list(kind))
+    if kind == "time":
+        return pd.to_datetime(pd.Series(values, dtype="float64"), unit="s", utc=True).astype("datetime64[us, UTC]")
+    missing = any(value is None for value in values)
+    dtypes = {
+        "float": "float64",
+        "int": "Int64" if missing else "int64",
+        "bool": "boolean" if missing else "bool",
+        "text": "str",
+        "object": "object",
+    }
+    return pd.Series(values, dtype=dtypes[kind])

@@ -1,0 +1,212 @@
+"""The local engine: one process per device slot, its environment set before torch loads, its output in its own log.
+
+A call (a picklable function without arguments) runs in each process. A process that dies is told of and, where the call
+wishes it, started again. Each process holds the reading end of a pipe whose writing end is this one's: when it closes,
+the driver is gone, and the process asks itself to leave (SIGTERM). So nothing is left behind on a GPU.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sweeper.devices import Slot
+from sweeper.errors import SweeperError
+
+log = logging.getLogger("sweeper.supervisor")
+
+MAX_RESTARTS_IN_A_ROW = 3
+"""A worker that dies this often within `QUICK_SECONDS` of its start is not started again."""
+QUICK_SECONDS = 10.0
+GRACE_SECONDS = 30.0
+"""When the driver is gone: how long a process may go on with its epoch before it is cut, and then has to hand back."""
+
+CHILD = "from sweeper.supervisor import child; child()"
+
+
+class ProcessDied(SweeperError):
+    """A process of the local engine ended without a result."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What one process shall run, and where its output goes. `died(pid)` is told when the process is gone early."""
+
+    function: Callable[[], Any]
+    log: Path
+    restart: bool = False
+    died: Callable[[int], None] | None = None
+
+
+@dataclass
+class Supervisor:
+    """Runs calls on slots, at most one a slot; `leave()` asks them all to finish, `kill()` ends them."""
+
+    slots: Sequence[Slot]
+    _running: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _leaving: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, calls: Sequence[Call]) -> list[Any]:
+        """Run every call and return their results in order; an exception that a call raised stands in its place."""
+        results: list[Any] = [None] * len(calls)
+        todo = list(range(len(calls)))[::-1]
+
+        def serve(slot: Slot) -> None:
+            while True:
+                with self._lock:
+                    if not todo:
+                        return
+                    index = todo.pop()
+                results[index] = self._run_call(calls[index], slot)
+
+        threads = [threading.Thread(target=serve, args=(slot,), daemon=True) for slot in self.slots[: len(calls)]]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return results
+
+    def leave(self) -> None:
+        """Ask every process to leave after its epoch; asked again, they leave in the middle of it."""
+        self._leaving.set()
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._leaving.set()
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        with self._lock:
+            running = list(self._running.values())
+        for child in running:
+            if child.poll() is None:
+                child.send_signal(number)
+
+    def _run_call(self, call: Call, slot: Slot) -> Any:
+        """One call on one slot, started again as long as it dies and wishes to live."""
+        quick = 0
+        while True:
+            started = time.monotonic()
+            result = self._run_once(call, slot)
+            if not (isinstance(result, ProcessDied) and call.restart) or self._leaving.is_set():
+                return result
+            quick = quick + 1 if time.monotonic() - started < QUICK_SECONDS else 0
+            if quick >= MAX_RESTARTS_IN_A_ROW:
+                log.error("%s: it died %d times soon after its start and is not started again", slot.name, quick)
+                return result
+            log.warning("%s: %s Starting it again.", slot.name, result)
+
+    def _run_once(self, call: Call, slot: Slot) -> Any:
+        with tempfile.TemporaryDirectory(prefix="sweeper-") as folder:
+            answer = Path(folder) / "answer"
+            child = self._start(call, slot, answer)
+            with self._lock:
+                self._running[slot.index] = child
+            if self._leaving.is_set():
+                child.send_signal(signal.SIGTERM)
+            code = child.wait()
+            with self._lock:
+                self._running.pop(slot.index, None)
+            if child.stdin:
+                child.stdin.close()
+            if answer.exists():
+                return _answer(answer)
+        if call.died is not None:
+            call.died(child.pid)
+        return ProcessDied(f"Process {child.pid} ended with {_ending(code)} before it was done; its log: {call.log}.")
+
+    def _start(self, call: Call, slot: Slot, answer: Path) -> subprocess.Popen[bytes]:
+        import cloudpickle
+
+        call.log.parent.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, **slot.environment, "PYTHONUNBUFFERED": "1"}
+        with call.log.open("ab") as output:
+            child = subprocess.Popen(
+                [sys.executable, "-c", CHILD],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,  # Ctrl-C in the terminal is the driver's to hear
+            )
+        payload = cloudpickle.dumps({"function": call.function, "answer": str(answer), "slot": slot})
+        head = pickle.dumps({"path": sys.path, "main": _main_file()})
+        try:
+            assert child.stdin is not None
+            for part in (head, payload):
+                child.stdin.write(struct.pack("<Q", len(part)) + part)
+            child.stdin.flush()
+        except BrokenPipeError:
+            log.error("%s: the process ended while it was given its work; its log: %s", slot.name, call.log)
+        return child
+
+
+def _answer(path: Path) -> Any:
+    """What the child wrote; it is this program's own file of a moment ago, in a folder that only this user may enter."""
+    import cloudpickle
+
+    return cloudpickle.loads(path.read_bytes())
+
+
+def _ending(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def _main_file() -> str | None:
+    return getattr(sys.modules.get("__main__"), "__file__", None)
+
+
+# ---- in the process --------------------------------------------------------------------------------------------------
+
+
+def child() -> None:
+    """The life of a process: read the call from the pipe, run it, write its answer."""
+    import cloudpickle
+
+    pipe = os.fdopen(os.dup(0), "rb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the call must not read from the pipe
+    head = pickle.loads(_read(pipe))
+    sys.path[:] = head["path"]
+    sys.argv = [head["main"] or "sweeper"]
+    call = cloudpickle.loads(_read(pipe))
+    _leave_with_driver(pipe)
+    try:
+        answer = call["function"]()
+    except Exception as error:
+        logging.getLogger("sweeper").exception("the call failed")
+        answer = error
+    path = Path(call["answer"])
+    building = path.with_suffix(".tmp")
+    building.write_bytes(cloudpickle.dumps(answer))
+    os.replace(building, path)
+
+
+def _read(pipe: BinaryIO) -> bytes:
+    (length,) = struct.unpack("<Q", pipe.read(8))
+    return pipe.read(length)
+
+
+def _leave_with_driver(pipe: BinaryIO) -> None:
+    """When the driver is gone its end of the pipe closes: ask this process to leave, and make sure that it does."""
+
+    def watch() -> None:
+        pipe.read()
+        for _ in range(2):  # after its epoch; then in the middle of it
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(GRACE_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="sweeper-driver-watch", daemon=True).start()

@@ -1,0 +1,21 @@
+"""Tools for training scripts, on torch and numpy alone.
+
+They know nothing of sweeps, stores and Hydra: each takes tensors and plain settings, so that a script uses the ones
+it likes.
+
+choices          look a name of the config up among what can be built, with an error that lists the known ones
+data             examples, their split into train, validation and test, and what training may see of it
+scaling          zero mean and unit spread, fitted on the training set alone
+batches          shuffled batches out of memory, with a generator that a checkpoint can hold
+datasets, mnist  scikit-learn's digits, breast cancer and diabetes; MNIST from IDX files
+goals            classification and regression: the loss and the score of each
+activations      the nonlinearities by name
+initialisation   first weights that fit the nonlinearity
+models           MLP and CNN
+optimizers       PyTorch's own, by name
+schedules        PyTorch's own learning-rate schedules, by name, one step per epoch
+seeds            one seed for every random generator
+loop             train one epoch, evaluate
+learner          all of these for one training, from one config
+final            the one evaluation on the test set
+"""

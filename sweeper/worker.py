@@ -1,0 +1,337 @@
+"""A worker: a long-lived process on one device slot that takes trial after trial until the plan has no more.
+
+claim → propose parameters → train → finish. Whatever engine started it, a worker asks nobody but the store; a thread
+renews its lease and its beat, a signal asks it to leave after the epoch that it trains.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sweeper import process
+from sweeper.checkpoint import Checkpoint, sweep_orphans
+from sweeper.errors import CheckpointError, Diverged, LeaseLost, StoreError, TrialInterrupted
+from sweeper.plan import Plan
+from sweeper.handle import Trial, as_current
+from sweeper.sampling import Proposer
+from sweeper.space import SearchSpace
+from sweeper.store import reads, writes
+from sweeper.store.connection import Store
+from sweeper.trial import EpochReport, Failure, Idle, Lease, StudyRecord, StudyState, TrialRecord, TrialState
+
+log = logging.getLogger("sweeper.worker")
+
+POLL_SECONDS = 0.5
+"""How often a worker without a trial looks whether one was handed back."""
+
+Train = Callable[[Trial], Any]
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker must know; it travels to another process or host, so it is plain.
+
+    `plan` comes from the person's own settings, never from the store: a sampler may be any class that it names.
+    """
+
+    store: str
+    study: str
+    plan: Plan
+    engine: str = "local"
+    device: str = "cpu"
+    driver_pid: int | None = None
+    driver_started: float | None = None
+    log: str | None = None
+    max_failures: int | None = None
+    keep: int = 2
+    lease_seconds: float = writes.LEASE_SECONDS
+
+
+class Leave:
+    """Whether the worker was asked to leave: once, after the epoch; twice, at once."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+
+    def ask(self) -> None:
+        """Leave after this epoch; asked a second time from a signal, leave now."""
+        self.asked.set()
+
+    @contextlib.contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM ask to leave; a second one interrupts the epoch. Only the main thread hears signals."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def heard(number: int, frame: Any) -> None:
+            if self.asked.is_set():
+                raise TrialInterrupted("asked twice to leave")
+            self.ask()
+            log.warning("asked to leave: finishing the epoch, then handing the trial back (once more: at once)")
+
+        before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class StoreJournal:
+    """A trial's journal in the store, every write fenced by its lease."""
+
+    def __init__(self, store: Store, lease: Lease, record: TrialRecord, folder: Path, leave: Leave, seconds: float):
+        self.epochs_done = record.epochs_done
+        self.value = record.value
+        self._store, self._lease, self._folder, self._leave = store, lease, folder, leave
+        self._lease_seconds = seconds
+        rows = reads.checkpoint_rows(store, lease.study_id, lease.number) if record.attempt > 1 else []
+        self._known = [
+            Checkpoint(row["epoch"], folder / row["path"], row["sha256"], row["size_bytes"], row["value"])
+            for row in rows
+        ]
+
+    def checkpoints(self) -> Sequence[Checkpoint]:
+        return self._known
+
+    def report(self, report: EpochReport, value: float | None) -> None:
+        writes.report(self._store, self._lease, report, value, self._lease_seconds)
+
+    def point_to(self, new: Checkpoint, forget_epochs: Sequence[int]) -> None:
+        row = {
+            "epoch": new.epoch,
+            "path": str(new.path.relative_to(self._folder)),
+            "sha256": new.sha256,
+            "size_bytes": new.size_bytes,
+            "value": new.value,
+        }
+        writes.add_checkpoint(self._store, self._lease, row, forget_epochs)
+        stay = [old for old in self._known if old.epoch != new.epoch and old.epoch not in forget_epochs]
+        self._known = [*stay, new]
+
+    def leave_if_asked(self) -> None:
+        if self._leave.asked.is_set():
+            raise TrialInterrupted("asked to leave")
+
+
+class Beat:
+    """A thread that renews the worker's beat and the lease of the trial in hand, however long an epoch is."""
+
+    def __init__(self, store: Store, worker_id: int, lease_seconds: float) -> None:
+        self.lease: Lease | None = None
+        self._store, self._worker_id, self._lease_seconds = store, worker_id, lease_seconds
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweeper-beat", daemon=True)
+
+    def __enter__(self) -> Beat:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._lease_seconds / 4):
+            try:
+                writes.beat(self._store, self._worker_id)
+                if (lease := self.lease) is not None:
+                    writes.renew(self._store, lease, self._lease_seconds)
+            except LeaseLost:
+                log.warning("trial %s: the lease is lost; its next report will stop it", lease and lease.number)
+            except StoreError as error:
+                log.warning("no beat this time: %s", error)
+
+
+@dataclass
+class Worker:
+    """One worker's life: `work()` returns how it ended (`finished`, `left`, `stopped`)."""
+
+    settings: WorkerSettings
+    train: Train
+    leave: Leave = field(default_factory=Leave)
+
+    def work(self) -> str:
+        self._store = Store(self.settings.store)
+        study = reads.study(self._store, self.settings.study)
+        self._study, self._space = study, SearchSpace.from_json(study.space)
+        self._proposer = Proposer(self._space, study.direction, self.settings.plan.stages[0].sampler, study.seed)
+        self._revision = 0
+        self._worker_id = self._register(study)
+        ending = "died"
+        try:
+            with self.leave.on_signals(), Beat(self._store, self._worker_id, self.settings.lease_seconds) as self._beat:
+                ending = self._take_trials()
+        except TrialInterrupted:
+            ending = "left"
+        finally:
+            with contextlib.suppress(StoreError):
+                writes.end_worker(self._store, self._worker_id, ending)
+            self._store.close()
+        return ending
+
+    def _register(self, study: StudyRecord) -> int:
+        return writes.add_worker(
+            self._store,
+            study.id,
+            host=process.host(),
+            pid=os.getpid(),
+            process_started=process.start_time(os.getpid()),
+            device=self.settings.device,
+            engine=self.settings.engine,
+            driver_pid=self.settings.driver_pid,
+            driver_started=self.settings.driver_started,
+            log=self.settings.log,
+        )
+
+    def _take_trials(self) -> str:
+        while not self.leave.asked.is_set():
+            claimed = self._claim()
+            if isinstance(claimed, TrialRecord):
+                self._run_trial(claimed)
+            elif claimed is Idle.DONE:
+                return "finished"
+            elif claimed is Idle.STOPPED:
+                return "stopped"
+            else:
+                self.leave.asked.wait(POLL_SECONDS)
+        return "left"
+
+    def _claim(self) -> TrialRecord | Idle:
+        return writes.claim(
+            self._store,
+            self._study.id,
+            self._worker_id,
+            grant_epochs=self.settings.plan.stages[0].epochs,
+            lease_seconds=self.settings.lease_seconds,
+        )
+
+    def _run_trial(self, record: TrialRecord) -> None:
+        lease = Lease(record.study_id, record.number, record.attempt, self._worker_id)
+        started = time.monotonic()
+        self._beat.lease = lease
+        try:
+            params = record.params if record.params is not None else self._propose(lease)
+            trial = self._handle(record, lease, dict(params))
+            self._train(trial, lease, started)
+        except TrialInterrupted:
+            self._beat.lease = None
+            writes.release(self._store, lease, time.monotonic() - started)
+            log.info("trial %d handed back", record.number)
+            self.leave.ask()
+        except LeaseLost as error:
+            log.warning("dropped: %s", error)
+        finally:
+            self._beat.lease = None
+
+    def _propose(self, lease: Lease) -> dict[str, Any]:
+        """Ask the sampler, outside of any transaction, with everything that the store knows by now."""
+        changed, self._revision = reads.changed_trials(self._store, lease.study_id, self._revision)
+        self._proposer.update(changed)
+        params = self._proposer.suggest(lease.number)
+        writes.set_params(self._store, lease, params)
+        return params
+
+    def _handle(self, record: TrialRecord, lease: Lease, params: dict[str, Any]) -> Trial:
+        folder = Path(self._study.folder) / f"{record.number:04d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        journal = StoreJournal(self._store, lease, record, folder, self.leave, self.settings.lease_seconds)
+        if record.attempt > 1:
+            sweep_orphans(folder / "checkpoints", [known.path for known in journal.checkpoints()])
+        return Trial(
+            number=record.number,
+            params=params,
+            folder=folder,
+            device=self.settings.device,
+            seed=record.seed,
+            journal=journal,
+            metric=self._study.metric,
+            direction=self._study.direction,
+            target_epochs=record.target_epochs,
+            keep=self.settings.keep,
+        )
+
+    def _train(self, trial: Trial, lease: Lease, started: float) -> None:
+        """Run the person's function and write the result; what goes wrong in it ends the trial, not the worker."""
+        log.info("trial %d starts (attempt %d): %s", trial.number, lease.attempt, dict(trial.params))
+        try:
+            with as_current(trial):
+                value = trial.finish(self.train(trial))
+        except (StoreError, LeaseLost, TrialInterrupted):
+            raise
+        except (Exception, SystemExit) as error:
+            if _disk_is_full(error):
+                self._stop_for_disk(lease, error, time.monotonic() - started)
+                return
+            self._fail(trial, lease, error, time.monotonic() - started)
+            return
+        finally:
+            _give_memory_back()
+        seconds = time.monotonic() - started
+        writes.finish(self._store, lease, TrialState.COMPLETE, value=value, seconds=seconds)
+        log.info("trial %d complete: %s = %.6g (%.1f s)", trial.number, self._study.metric, value, seconds)
+
+    def _fail(self, trial: Trial, lease: Lease, error: BaseException, seconds: float) -> None:
+        failure = classify(error)
+        message, trace = writes.describe(error)
+        log.error("trial %d failed (%s): %s", trial.number, failure, message, exc_info=error)
+        with (trial.folder / "train.log").open("a", encoding="utf-8") as file:
+            file.write(trace)
+        writes.finish(
+            self._store,
+            lease,
+            TrialState.FAIL,
+            value=trial.value,
+            failure=failure,
+            message=message,
+            traceback=trace,
+            seconds=seconds,
+            max_failures=self.settings.max_failures,
+        )
+
+    def _stop_for_disk(self, lease: Lease, error: BaseException, seconds: float) -> None:
+        """A full disk is not the trial's fault: hand it back and stop the study before it eats the others."""
+        message = f"the disk is full: {error}"
+        log.error("%s", message)
+        writes.release(self._store, lease, seconds)
+        writes.set_state(self._store, lease.study_id, StudyState.STOPPED, message)
+
+
+def classify(error: BaseException) -> Failure:
+    """The reason that the store keeps for an exception."""
+    if isinstance(error, Diverged):
+        return Failure.DIVERGED
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return Failure.OUT_OF_MEMORY
+    return Failure.ERROR
+
+
+def _disk_is_full(error: BaseException | None) -> bool:
+    import errno
+
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ if isinstance(error, CheckpointError) else None
+    return False
+
+
+def _give_memory_back() -> None:
+    """Free what the last trial left on the GPU, so that the next one has the whole device."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        import gc
+
+        gc.collect()
+        torch.cuda.empty_cache()
