@@ -12,9 +12,8 @@ from sweeper.driver import Watch, WorkerTask, run_workers, worker_settings
 from sweeper.errors import ConfigError, SweeperError
 from sweeper.grammar import parse
 from sweeper.handle import OBJECTIVE, Trial
-from sweeper.opening import StudySettings, direction_of, is_complete, open_study
+from sweeper.opening import StudySettings, as_begun, direction_of, is_complete, open_study
 from sweeper.plan import make_plan
-from sweeper.report.live import view_for
 from sweeper.store import reads
 from sweeper.store.connection import Store, default_url
 from sweeper.study import Study
@@ -75,6 +74,7 @@ def run(
     )
     opened = Store(store or default_url(folder), create=True)
     record = open_study(opened, settings, on_change=on_change)
+    settings = as_begun(record, settings)
     if not is_complete(opened, record, settings.plan):
         engine = "python" if workers == 1 else "local"
         told = worker_settings(opened, record, settings.plan, engine=engine, max_failures=max_failures, keep=keep)
@@ -90,6 +90,8 @@ def run(
 
 
 def _run_processes(store: Store, record: Any, task: WorkerTask) -> None:
+    from sweeper.report.live import view_for
+
     supervisor = Supervisor(task.slots)
     folder = Path(record.folder)
     Watch(

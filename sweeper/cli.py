@@ -1,7 +1,7 @@
 """`sweeper …`: questions to a study store, answered while the sweep runs and years later.
 
-A command is a short function that collects rows and hands them to a format. Rich, SQLAlchemy and the report are imported
-inside the commands, and never torch, Optuna or pandas, so that `sweeper --help` and `sweeper best` answer at once.
+A command is a short function that collects rows and hands them to a format. Rich, SQLAlchemy and the report are
+imported inside the commands, and never torch, Optuna or pandas, so that `sweeper best` answers at once.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ DEFAULT_STORE = "sqlite:///runs/sweeper.db"
 
 @app.command()
 def status(store: StoreUrl = DEFAULT_STORE, study: StudyName = None, format: In = Format.TABLE) -> None:
-    """How the study stands: done and budget, failures, the best, what runs, time left."""
+    """How the study stands.
+
+    Done and budget, what runs, the best, failures by reason, workers, time left.
+    """
     opened, record = _open(store, study)
     from sweeper.report import standing, tables
     from sweeper.report.progress import snapshot
@@ -79,8 +82,8 @@ def best(
 ) -> None:
     """The best trials, the best first."""
     opened, record = _open(store, study)
-    from sweeper.report.columns import trial_columns
     from sweeper.store import reads
+    from sweeper.store.columns import trial_columns
 
     numbers = [trial.number for trial in reads.best(opened, record, top)]
     columns = trial_columns(opened, record, numbers=numbers)
@@ -103,7 +106,7 @@ def trials(
 ) -> None:
     """The trials by number."""
     opened, record = _open(store, study)
-    from sweeper.report.columns import trial_columns
+    from sweeper.store.columns import trial_columns
 
     bound = LAST if last is None and format is Format.TABLE else last
     columns = trial_columns(opened, record, states=state or (), last=bound or None)
@@ -119,9 +122,9 @@ def show(
     study: StudyName = None,
     format: In = Format.TABLE,
 ) -> None:
-    """Everything of one trial: parameters, curve, checkpoints, failure, the command to train it again.
+    """Everything of one trial.
 
-    As csv: its epochs.
+    Parameters, curve, checkpoints, failure, log, and the command to train it again; as csv: its epochs.
     """
     opened, record = _open(store, study)
     from sweeper.report import sheet, tables
@@ -133,7 +136,7 @@ def show(
         _write(as_csv(trial["epochs"], list(trial["epochs"][0]) if trial["epochs"] else ["number", "epoch", "value"]))
     else:
         page = tables.page()
-        page.print(sheet.draw(trial, page.width), soft_wrap=False)
+        page.print(sheet.draw(trial, page.width), crop=False)
 
 
 @app.command()
@@ -143,7 +146,10 @@ def export(
     study: StudyName = None,
     epochs: Annotated[bool, typer.Option("--epochs", help="Every reported epoch instead of the trials.")] = False,
 ) -> None:
-    """Write all trials to a file, with every digit, in flat columns: params.<name>, metrics.<name>."""
+    """Write all trials to a file.
+
+    With every digit, in flat columns: params.<name>, metrics.<name>.
+    """
     from sweeper.report.export import write
 
     opened, record = _open(store, study)
@@ -171,7 +177,7 @@ def _answer(
     study: StudyRecord, columns: Mapping[str, list[Any]], format: Format, *, states: bool, nothing: str
 ) -> None:
     """Flat columns of trials in the format that was asked for."""
-    from sweeper.report.columns import rows
+    from sweeper.store.columns import rows
 
     found: Sequence[Mapping[str, Any]] = rows(dict(columns))
     if format is Format.JSON:

@@ -75,19 +75,17 @@ class FrozenConfig:
         ]
         return {"variants": variants, "fixed": list(self.fixed), "added": sorted(self.added)}
 
-    def with_frozen(self, stored: Mapping[str, Any]) -> FrozenConfig:
+    def with_frozen(self, stored: Mapping[str, Any], volatile: frozenset[str]) -> FrozenConfig:
         """These variants with the task part that the store has kept (`on_change=keep`)."""
+        now: Any = self.variants[0].config
         variants = []
         for row in stored["variants"]:
-            now = self._like(row["choices"])
-            config = OmegaConf.merge(OmegaConf.create(row["yaml"]), {"hydra": {}})
-            with open_dict(config):
-                config.hydra = copy.deepcopy(now.config.hydra)
-                for key in now.config:
-                    if key not in config:  # the volatile keys, left out of the store
-                        config[key] = now.config._get_node(key)
+            config: Any = OmegaConf.create(row["yaml"])
+            for key in now:
+                if key == "hydra" or key in volatile:
+                    config[key] = copy.deepcopy(now._get_node(key))
             OmegaConf.set_struct(config, True)
-            variants.append(Variant(dict(row["choices"]), config))  # type: ignore[arg-type]
+            variants.append(Variant(dict(row["choices"]), config))
         return FrozenConfig(tuple(variants), tuple(stored["fixed"]), frozenset(stored["added"]))
 
     def overrides(self, space: SearchSpace, params: Mapping[str, Any]) -> list[str]:
@@ -240,8 +238,8 @@ def shorthands(sweeper: DictConfig, names: frozenset[str]) -> frozenset[str]:
     """
     keys = set()
     for name in names & set(map(str, sweeper)):
-        node = sweeper._get_node(name)
-        text = node._value() if node is not None and node._is_interpolation() else ""  # type: ignore[union-attr]
+        node: Any = sweeper._get_node(name)
+        text = node._value() if node is not None and node._is_interpolation() else ""
         if isinstance(text, str) and text.startswith("${") and text.endswith("}"):
             keys.add(text[2:-1])
     return frozenset(keys)
@@ -280,7 +278,7 @@ class HydraTask:
             hydra_context=self.hydra_context,
         )
         if HydraConfig.initialized():  # the trial's log is its own: what follows is the worker's again
-            configure_log(HydraConfig.get().job_logging, HydraConfig.get().verbose)
+            configure_log(HydraConfig.get().job_logging, HydraConfig.get().verbose)  # type: ignore[arg-type]
         if job.status is JobStatus.FAILED:
             raise job._return_value
         return job.return_value

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from sweeper import devices, process
 from sweeper.plan import Plan
@@ -26,6 +26,9 @@ from sweeper.store.connection import Store
 from sweeper.supervisor import Call, Supervisor
 from sweeper.trial import StudyRecord
 from sweeper.worker import Worker, WorkerSettings
+
+if TYPE_CHECKING:
+    from sweeper.report.live import View
 
 log = logging.getLogger("sweeper")
 
@@ -108,22 +111,30 @@ def run_workers(supervisor: Supervisor, task: WorkerTask, folder: Path) -> None:
 # ---- watching --------------------------------------------------------------------------------------------------------
 
 
-class View(Protocol):
-    """Where a running sweep is shown."""
+@contextlib.contextmanager
+def plain_log() -> Iterator[None]:
+    """While a live view holds the terminal, log to the stderr that it has put in place, above the table."""
 
-    def __enter__(self) -> View: ...
+    class Stderr(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            print(self.format(record), file=sys.stderr)
 
-    def __exit__(self, *_: object) -> None: ...
-
-    def show(self, progress: Any) -> None: ...
+    handler, propagate = Stderr(), log.propagate
+    log.addHandler(handler)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.propagate = propagate
 
 
 @dataclass
 class Watch:
     """Runs `launch` and shows the store until the study is done or the workers are gone.
 
-    `leave()` and `kill()` are the engine's; `in_process`: the worker runs in this very thread, so that a debugger works,
-    and hears the signals itself.
+    `leave()` and `kill()` are the engine's; `in_process`: the worker runs in this very thread, so that a debugger
+    works, and hears the signals itself.
     """
 
     store: Store
@@ -141,7 +152,7 @@ class Watch:
             if self.in_process:
                 self._run_in_process()
             else:
-                with self._signals():
+                with self._signals(), plain_log():
                     self._run_beside()
             self._show()
         if self.error is not None and not self.asked:
@@ -208,7 +219,7 @@ class Watch:
 
     def _pass_on(self, asked: int) -> None:
         words = {1: "leaving: workers finish their epoch and hand back (once more: at once)", 2: "leaving now"}
-        print(words.get(asked, "killing the workers"), file=sys.stderr)  # rich shows it above the live table
+        log.warning(words.get(asked, "killing the workers"))
         if asked <= 2 and self.leave is not None:
             self.leave()
         elif self.kill is not None:

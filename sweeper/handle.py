@@ -1,8 +1,8 @@
 """The trial handle: what a training script holds while it trains, in a sweep or alone.
 
-Per epoch the order is report → checkpoint → pointer to it; a kill between any two of them leaves a state from which the
-same numbers come out. What a report and a pointer *are* is the journal's business: in a sweep the store's, fenced by the
-trial's lease; alone a folder's.
+Per epoch the order is report → checkpoint → pointer to it; a kill between any two of them leaves a state from which
+the same numbers come out. What a report and a pointer *are* is the journal's business: in a sweep the store's, fenced
+by the trial's lease; alone a folder's.
 """
 
 from __future__ import annotations
@@ -92,9 +92,9 @@ class Trial:
         """Yield the epochs that are left, counted from 0, up to `n` or to what the plan has granted.
 
         Restores the newest good checkpoint into `state` first: a mapping of names to anything with `state_dict` and
-        `load_state_dict`, or `torch.Generator`s; the random generators of torch, NumPy and Python come along. After each
-        epoch a checkpoint of `state` is written. `state={}`: there is nothing to restore, go on after the last report.
-        Without `state` a trial that is taken up again starts at epoch 0.
+        `load_state_dict`, or `torch.Generator`s; the random generators of torch, NumPy and Python come along. After
+        each epoch a checkpoint of `state` is written. `state={}`: there is nothing to restore, go on after the last
+        report. Without `state` a trial that is taken up again starts at epoch 0.
 
         Raises MetricError when an epoch ends without a report of the study's metric, CheckpointError when a checkpoint
         does not fit `state`.

@@ -12,6 +12,7 @@ from typing import Any
 
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
@@ -20,10 +21,11 @@ from sweeper.config import FrozenConfig, HydraTask, as_override, group_overrides
 from sweeper.driver import Watch, WorkerTask, worker_settings
 from sweeper.errors import SweeperError
 from sweeper.grammar import Parsed, parse
-from sweeper.opening import StudySettings, direction_of, is_complete, open_study
+from sweeper.opening import StudySettings, as_begun, direction_of, is_complete, open_study
 from sweeper.plan import make_plan
 from sweeper.report.live import view_for
-from sweeper.report.tables import final_summary, train_command
+from sweeper.report.command import train_command
+from sweeper.report.summary import final_summary
 from sweeper.store import reads
 from sweeper.store.connection import Store, default_url
 from sweeper.trial import StudyRecord, StudyState, TrialRecord
@@ -56,11 +58,9 @@ class Multirun:
         settings = self._study_settings(parsed, frozen, steering)
         store = Store(self.settings["store"] or default_url(self.settings["folder"]), create=True)
         study = open_study(store, settings, on_change=self.settings["on_change"])
-        if is_complete(store, study, settings.plan):
-            print(f"The study {study.name!r} is complete.")
-        else:
+        if not is_complete(store, study, settings.plan):
             if self.settings["on_change"] == "keep":
-                frozen = frozen.with_frozen(study.config)
+                settings, frozen = as_begun(study, settings), frozen.with_frozen(study.config, steering)
             asked = self._launch(store, study, settings, frozen)
             self._check_ending(reads.study(store, study.name), asked)
         return self._summary(store, reads.study(store, study.name))
@@ -106,7 +106,7 @@ class Multirun:
         watch = Watch(
             store,
             study,
-            lambda: [job.return_value for job in launcher.launch(jobs, initial_job_idx=0)],
+            lambda: _raise_first(launcher.launch(jobs, initial_job_idx=0)),
             view_for(plain=in_process),
             leave=getattr(launcher, "leave", None),
             kill=getattr(launcher, "kill", None),
@@ -143,6 +143,13 @@ class Multirun:
         command = train_command(study, best[0].params or {}, best[0].seed) if best else None
         final_summary(store, study, command)
         return best
+
+
+def _raise_first(results: Sequence[Any]) -> None:
+    """Raise what a worker's job raised: it is the launcher's or the worker's failure, a trial's never gets here."""
+    for job in results:
+        if job.status is JobStatus.FAILED:
+            raise job._return_value
 
 
 def _job(frozen: FrozenConfig, folder: str, index: int) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,20 @@ def study_changes(found: StudyRecord, settings: StudySettings) -> str:
     script_old, script_new = old.get("script") or {}, new.get("script") or {}
     parts.append(difference(script_old.get("text", ""), script_new.get("text", ""), script_new.get("path", "script")))
     return "\n".join(dict.fromkeys(part for part in parts if part))
+
+
+def as_begun(study: StudyRecord, settings: StudySettings) -> StudySettings:
+    """The settings with the space and the plan that the study was begun with (`on_change=keep`).
+
+    Raises ConfigError where the plan names a class: that is taken from a person's own config, never from a store.
+    """
+    plan = Plan.from_json(study.plan)
+    if plan != settings.plan and any("_target_" in stage.sampler for stage in plan.stages):
+        raise ConfigError(
+            f"The study {study.name!r} was begun with samplers {[stage.sampler for stage in plan.stages]}; a class is "
+            "never taken from a store, so on_change=keep needs them in your config, as they were."
+        )
+    return replace(settings, space=SearchSpace.from_json(study.space), plan=plan)
 
 
 def _reopen(store: Store, found: StudyRecord, settings: StudySettings) -> None:

@@ -45,7 +45,7 @@ class Plan:
         """A budget in full trainings as epochs: what may be granted at most."""
         if not (math.isfinite(budget) and budget > 0):
             raise ConfigError(f"`budget` is a number of full trainings above 0, but got {budget}.")
-        return int(math.floor(budget * (self.full_epochs or 1) + 1e-9))
+        return math.floor(budget * (self.full_epochs or 1) + 1e-9)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sweeper.report import columns
 from sweeper.space import Categorical, Float, Parameter, SearchSpace
-from sweeper.store import reads
+from sweeper.store import columns, reads
 from sweeper.store.connection import Store, default_url
 from sweeper.trial import Direction, Failure, StudyRecord, StudyState, TrialState
 
@@ -178,7 +177,8 @@ def _typed(values: list[Any], kind: Kind) -> Any:
     if isinstance(kind, tuple):
         return pd.Categorical(values, categories=list(kind))
     if kind == "time":
-        return pd.to_datetime(pd.Series(values, dtype="float64"), unit="s", utc=True).astype("datetime64[us, UTC]")
+        microseconds = (pd.Series(values, dtype="float64") * 1e6).round().astype("Int64")
+        return pd.to_datetime(microseconds, unit="us", utc=True).astype("datetime64[us, UTC]")
     missing = any(value is None for value in values)
     dtypes = {
         "float": "float64",

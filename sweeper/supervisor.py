@@ -155,7 +155,7 @@ class Supervisor:
 
 
 def _answer(path: Path) -> Any:
-    """What the child wrote; it is this program's own file of a moment ago, in a folder that only this user may enter."""
+    """What the child wrote; this program's own file of a moment ago, in a folder that only this user may enter."""
     import cloudpickle
 
     return cloudpickle.loads(path.read_bytes())

@@ -21,8 +21,8 @@ from typing import Any
 from sweeper import process
 from sweeper.checkpoint import Checkpoint, sweep_orphans
 from sweeper.errors import CheckpointError, Diverged, LeaseLost, StoreError, TrialInterrupted
-from sweeper.plan import Plan
 from sweeper.handle import Trial, as_current
+from sweeper.plan import Plan
 from sweeper.sampling import Proposer
 from sweeper.space import SearchSpace
 from sweeper.store import reads, writes

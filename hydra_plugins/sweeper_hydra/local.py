@@ -8,7 +8,7 @@ starts again when they die. Imported at every Hydra start: nothing heavy at the 
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, List, Optional, Sequence  # noqa: UP035 (OmegaConf reads these)
+from typing import Any, List, Optional, Sequence
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.singleton import Singleton
@@ -64,10 +64,12 @@ class LocalLauncher(Launcher):
         if self._supervisor is not None:
             self._supervisor.kill()
 
-    def _call(self, number: int, overrides: List[str]) -> Any:  # noqa: UP006
+    def _call(self, number: int, overrides: List[str]) -> Any:
         from sweeper.supervisor import Call
 
-        assert self.config is not None and self.hydra_context is not None
+        assert self.config is not None
+        assert self.hydra_context is not None
+        assert self.task_function is not None
         config = sweep_config(self.hydra_context, self.config, number, overrides)
         run = functools.partial(
             execute_job, number, overrides, self.hydra_context, self.config, self.task_function, Singleton.get_state()
@@ -77,7 +79,7 @@ class LocalLauncher(Launcher):
         return Call(run, log, restart=died is not None, died=died)
 
 
-def sweep_config(hydra_context: HydraContext, config: DictConfig, number: int, overrides: List[str]) -> DictConfig:  # noqa: UP006
+def sweep_config(hydra_context: HydraContext, config: DictConfig, number: int, overrides: List[str]) -> DictConfig:
     """Hydra's config of one job: composed anew with the job's overrides, as every launcher does."""
     composed = hydra_context.config_loader.load_sweep_config(config, overrides)
     with open_dict(composed):
@@ -88,7 +90,7 @@ def sweep_config(hydra_context: HydraContext, config: DictConfig, number: int, o
 
 def execute_job(
     number: int,
-    overrides: List[str],  # noqa: UP006
+    overrides: List[str],
     hydra_context: HydraContext,
     config: DictConfig,
     task_function: TaskFunction,

@@ -1,4 +1,4 @@
-"""Hydra's Sweeper plugin `sweeper`: launches workers, once, through any Hydra launcher; they take trials from the store.
+"""Hydra's Sweeper plugin `sweeper`: launches workers, once, through any Hydra launcher; they take the trials.
 
 Imported at every Hydra start, so nothing heavy is imported before a sweep begins; and no
 `from __future__ import annotations`, which together with `@dataclass` breaks Hydra's plugin scan.
@@ -6,7 +6,7 @@ Imported at every Hydra start, so nothing heavy is imported before a sweep begin
 
 import sys
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional  # noqa: UP035 (OmegaConf reads these)
+from typing import Any, Dict, List, Optional
 
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.sweeper import Sweeper
@@ -54,10 +54,12 @@ class StudySweeper(Sweeper):
         self.task_function = task_function
         self.config = config
 
-    def sweep(self, arguments: List[str]) -> Any:  # noqa: UP006
+    def sweep(self, arguments: List[str]) -> Any:
         from sweeper.errors import SweeperError
         from sweeper.multirun import Multirun
 
+        assert self.hydra_context is not None
+        assert self.config is not None
         settings = {key: _plain(value) for key, value in self.settings.items()}
         try:
             return Multirun(self.hydra_context, self.task_function, self.config, settings).run(arguments)

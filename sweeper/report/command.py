@@ -1,4 +1,4 @@
-"""The command that trains a trial again, alone: what a person types, in Hydra's override grammar, quoted for a shell."""
+"""The command that trains a trial again, alone: in Hydra's override grammar, quoted for a shell."""
 
 from __future__ import annotations
 

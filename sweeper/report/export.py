@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from sweeper.errors import ConfigError
-from sweeper.report import columns
 from sweeper.report.formats import as_csv, as_json
+from sweeper.store import columns
 from sweeper.store.connection import Store
 from sweeper.trial import StudyRecord
 

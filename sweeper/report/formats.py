@@ -17,7 +17,9 @@ class Format(StrEnum):
 
 
 def as_json(value: Any) -> str:
-    """Strict JSON, with a line's end."""
+    """Strict JSON, with a line's end; of a list each item is a line."""
+    if isinstance(value, list):
+        return "[\n" + ",\n".join(json.dumps(item, ensure_ascii=False, allow_nan=False) for item in value) + "\n]\n"
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -13,13 +13,15 @@ from rich.live import Live
 from rich.text import Text
 
 from sweeper.report import tables
-from sweeper.report.numbers import about, duration, line, number
+from sweeper.report.numbers import about, duration, line, number, reason
 from sweeper.report.progress import Progress, RunningTrial
 from sweeper.report.summary import failure_lines
 from sweeper.trial import TrialRecord, TrialState
 
 FOOTER_LINES = 10
 """What header, headings and footer take of a terminal's height."""
+LEAST_FINISHED = 3
+"""Finished trials that are shown however many run."""
 BURST = 8
 """Lines that a plain view may print at once; on average it is one a second."""
 SILENCE_SECONDS = 60.0
@@ -83,7 +85,9 @@ def _heading(progress: Progress) -> Text:
 
 def _trials(progress: Progress, width: int, lines: int) -> RenderableType:
     """The running trials, then the latest finished ones; parameters fill what room is left."""
-    shown: list[RunningTrial | TrialRecord] = [*progress.running, *progress.latest][:lines]
+    room = lines - min(LEAST_FINISHED, len(progress.latest))
+    shown: list[RunningTrial | TrialRecord] = [*progress.running[:room], *progress.latest]
+    del shown[lines:]
     if not shown:
         return Text("no trial yet", style="dim")
     reported = dict.fromkeys(name for each in shown for name in each.metrics)
@@ -124,12 +128,12 @@ def _footer(progress: Progress, width: int) -> list[RenderableType]:
     lines: list[RenderableType] = []
     if (best := progress.best) is not None:
         others = tables.other_metrics(best.metrics, progress.metric)[:2]
-        more = "".join(f"  {name} {number(best.metrics[name])}" for name in others)
+        more = "".join(f"  {name} {number(best.metrics[name], pad=True)}" for name in others)
         text = f"{progress.metric} {number(best.value, pad=True)}{more}  trial {best.number}"
         lines.append(_labelled("best", text, "bold green"))
         lines.append(_labelled("", line(_parameters(best), width - 10), ""))
     lines.append(_labelled("done", _bar(progress, width), ""))
-    lines += [_labelled("", text, "red") for text in map(lambda text: line(text, width - 10), failure_lines(progress))]
+    lines += [_labelled("failed", line(text, width - 10), "red") for text in failure_lines(progress)]
     if progress.message:
         lines.append(_labelled("", line(progress.message, width - 10), "bold red"))
     return lines
@@ -147,7 +151,7 @@ def _bar(progress: Progress, width: int) -> str:
 
 
 def _left(progress: Progress) -> str:
-    running = f", {len(progress.running)} running" if progress.running else ""
+    running = f", {len(progress.running)} running" if progress.running and progress.workers else ""
     if progress.seconds_left is None or not progress.seconds_left:
         return running
     return f"{running}, about {about(progress.seconds_left)} left"
@@ -221,7 +225,7 @@ def finished_line(progress: Progress, record: TrialRecord, done: int) -> str:
     """`[ 7/40] trial 6  val_loss 0.123  val_accuracy 0.981  1.2 s   best 0.101 (trial 3)   about 40 s left`"""
     head = f"[{done:>{len(str(progress.budget))}}/{progress.budget}] trial {record.number}"
     if record.failure is not None:
-        return f"{head}  FAIL {record.failure}: {line(record.message or '')}  {duration(record.seconds)}"
+        return f"{head}  FAIL {reason(record.failure, record.message)}  {duration(record.seconds)}"
     best = progress.best
     parts = [
         _metrics(head, progress.metric, record) + f"  {duration(record.seconds)}",

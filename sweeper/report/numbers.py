@@ -106,6 +106,16 @@ def line(text: str, width: int = 200) -> str:
     return first if len(first) <= width else first[: width - 1] + "…"
 
 
+def reason(failure: str, message: str | None) -> str:
+    """A failure on one line; an exception that is named like its reason is not named twice.
+
+    >>> reason("diverged", "Diverged: val_loss is nan"), reason("error", "KeyError: 'x'"), reason("timeout", None)
+    ('diverged: val_loss is nan', "error: KeyError: 'x'", 'timeout')
+    """
+    said = line((message or "").removeprefix(f"{failure.title()}: "))
+    return f"{failure}: {said}" if said else failure
+
+
 def place(path: Path | str) -> str:
     """A path as seen from the current folder: relative where it lies inside."""
     try:

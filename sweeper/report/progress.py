@@ -110,7 +110,7 @@ def snapshot(store: Store, study: StudyRecord) -> Progress:
 def _seconds_left(
     trials: int, recent: Sequence[TrialRecord], running: Sequence[RunningTrial], workers: int
 ) -> float | None:
-    """Mean seconds of a finished trial, times the trials left (less what the running ones have done), over the workers."""
+    """Mean seconds of a finished trial, times the trials left (less what the running have done), over the workers."""
     if trials <= 0:
         return 0.0
     if not recent or not workers:

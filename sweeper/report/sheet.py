@@ -9,11 +9,12 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from sweeper.errors import StoreError
 from sweeper.report import tables
-from sweeper.report.columns import epoch_columns, iso, rows
 from sweeper.report.command import train_command
-from sweeper.report.numbers import duration, number, place, plain, size, sparkline
+from sweeper.report.numbers import duration, number, place, plain, reason, size, sparkline
 from sweeper.store import reads
+from sweeper.store.columns import epoch_columns, iso, rows
 from sweeper.store.connection import Store
 from sweeper.trial import StudyRecord
 
@@ -23,6 +24,8 @@ TRACEBACK_LINES = 15
 
 def collect(store: Store, study: StudyRecord, number: int) -> dict[str, Any]:
     """One trial as JSON-plain data with every digit; raises StoreError when there is no such number."""
+    if not study.next_number:
+        raise StoreError(f"The study {study.name} has no trial yet, so there is no trial {number} to show.")
     trial = reads.trial(store, study.id, number)
     folder = Path(study.folder) / f"{number:04d}"
     best = next(iter(reads.best(store, study, 1)), None)
@@ -71,14 +74,15 @@ def _checkpoints(store: Store, study: StudyRecord, number: int, folder: Path) ->
 
 
 def draw(trial: Mapping[str, Any], width: int) -> RenderableType:
+    """The sheet in `width` columns; print it with `crop=False`, so that long commands stay whole."""
     parts: list[RenderableType] = [_head(trial)]
     for title, body in (
+        ("failure", _failure(trial)),
         ("parameters", _parameters(trial)),
         ("epochs", _curve(trial, width)),
         ("checkpoints", _kept(trial)),
-        ("failure", _failure(trial)),
-        ("files", [Text(place(trial["folder"])), *([Text(f"log: {place(trial['log'])}")] if trial["log"] else [])]),
-        ("train it again", [Text(trial["command"])] if trial["command"] else []),
+        ("files", _files(trial)),
+        ("train it again", [_whole(trial["command"])] if trial["command"] else []),
     ):
         if body:
             parts += [Text(), Text(title, style="bold underline"), *body]
@@ -87,21 +91,30 @@ def draw(trial: Mapping[str, Any], width: int) -> RenderableType:
 
 def _head(trial: Mapping[str, Any]) -> Text:
     target = f"/{trial['target_epochs']}" if trial["target_epochs"] else ""
+    best = ", the best of the study" if trial["is_best"] else ""
+    state = str(trial["state"])
     facts = [
-        f"{trial['metric']} {number(trial['value'], pad=True)}"
-        + (", the best of the study" if trial["is_best"] else ""),
-        f"epoch {trial['epochs_done']}{target}",
-        duration(trial["seconds"]),
         f"on {trial['device']} of {trial['host']}" if trial["host"] else "",
         f"attempt {trial['attempt']}" if trial["attempt"] > 1 else "",
         f"seed {trial['seed']}",
     ]
-    state = str(trial["state"])
     return Text.assemble(
         (f"trial {trial['number']} of {trial['study']}  ", "bold"),
         (state, tables.STYLES.get(state, "")),
-        "\n" + "  ".join(fact for fact in facts if fact),
+        f"\n{trial['metric']} {number(trial['value'], pad=True)}{best}  ",
+        f"epoch {trial['epochs_done']}{target}  {duration(trial['seconds'])}",
+        ("\n" + "  ".join(fact for fact in facts if fact), "dim"),
     )
+
+
+def _files(trial: Mapping[str, Any]) -> list[Text]:
+    log = [_whole(f"log: {place(trial['log'])}")] if trial["log"] else []
+    return [_whole(place(trial["folder"])), *log]
+
+
+def _whole(text: str) -> Text:
+    """A line that is copied from the terminal: only the terminal itself may break it."""
+    return Text(text, no_wrap=True, overflow="ignore")
 
 
 def _parameters(trial: Mapping[str, Any]) -> list[Text]:
@@ -165,5 +178,5 @@ def _failure(trial: Mapping[str, Any]) -> list[Text]:
     lines = plain(trial["traceback"] or "").rstrip().splitlines()
     cut = [f"… {len(lines) - TRACEBACK_LINES} lines above"] if len(lines) > TRACEBACK_LINES else []
     trace = "\n".join([*cut, *lines[-TRACEBACK_LINES:]])
-    said = Text(f"{trial['failure']}: {plain(trial['message'] or '')}", style="red")
+    said = Text(reason(trial["failure"], trial["message"]), style="red")
     return [said, *([Text(trace)] if trace else [])]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from typing import IO
 
-from sweeper.report import columns, tables
-from sweeper.report.numbers import duration, line, place
+from sweeper.report import tables
+from sweeper.report.numbers import duration, line, place, reason
 from sweeper.report.progress import Progress, snapshot
-from sweeper.store import reads
+from sweeper.store import columns, reads
 from sweeper.store.connection import Store, default_url
 from sweeper.trial import StudyRecord, TrialState
 
@@ -23,13 +23,13 @@ def final_summary(store: Store, study: StudyRecord, command: str | None = None, 
     page.print()
     page.print(ending(progress, seconds), style="bold", soft_wrap=True)
     for text in failure_lines(progress):
-        page.print(text, style="red", soft_wrap=True)
+        page.print(f"failures: {text}", style="red", soft_wrap=True)
     if progress.best is not None:
         page.print()
         page.print(best_table(store, study, TOP, page.width))
     page.print()
     for label, text in next_steps(store, progress, command):
-        page.print(f"{label:<18}{text}".rstrip(), soft_wrap=True)
+        page.print(f"{label:<8}{text}".rstrip(), soft_wrap=True)
 
 
 def ending(progress: Progress, seconds: float) -> str:
@@ -56,10 +56,10 @@ def failure_lines(progress: Progress) -> list[str]:
     """The failures by reason, and what the last one said."""
     if not progress.failures:
         return []
-    reasons = ", ".join(f"{count} {reason}" for reason, count in progress.failures.items())
+    counted = ", ".join(f"{count} {kind}" for kind, count in progress.failures.items())
     last = next((record for record in progress.latest if record.state is TrialState.FAIL), None)
-    said = f"; the last, trial {last.number}: {line(last.message or '')}" if last else ""
-    return [f"failures: {reasons}{said}"]
+    said = f"; the last is trial {last.number}, {reason(last.failure or '', last.message)}" if last else ""
+    return [f"{counted}{said}"]
 
 
 def best_table(store: Store, study: StudyRecord, top: int, width: int) -> tables.RenderableType:
@@ -75,9 +75,15 @@ def next_steps(store: Store, progress: Progress, command: str | None) -> list[tu
     asked = options(store, progress.study)
     steps = []
     if command and progress.best is not None:
-        steps.append((f"Train trial {progress.best.number}:", command))
+        steps.append((f"Train trial {progress.best.number} again:", ""))
+        steps.append((command, ""))  # on a line of its own, so that it can be copied
     if progress.standing == "complete":
-        steps.append(("Go on:", f"the same command with budget={progress.budget * 3 // 2 + 1} runs exactly the rest"))
+        steps.append(
+            (
+                "Go on:",
+                f"the same command with budget={max(progress.budget + 1, progress.budget * 3 // 2)} runs exactly the rest",
+            )
+        )
     elif progress.standing != "running":
         steps.append(("Go on:", "the same command goes on where it was"))
     steps.append(("Ask:", f"sweeper best {asked}"))

@@ -7,6 +7,7 @@ on its side, then the last columns are left out and named below.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
@@ -23,6 +24,7 @@ UNBOUNDED = 10_000
 """Columns of a page that is no terminal."""
 GAP = 2
 MAX_METRICS = 3
+NUMBER = re.compile(r"[+-]?\d[\d.]*(e[+-]?\d+)?(/\d+)?|[+-]?inf|nan")
 STYLES = {"COMPLETE": "green", "RUNNING": "cyan", "FAIL": "red", "WAITING": "yellow", "PAUSED": "yellow"}
 
 Row = Mapping[str, Any]
@@ -57,8 +59,8 @@ def trial_cells(
             **({"state": _state(row["state"], row["failure"])} if states else {}),
             metric: number(row["value"], pad=True),
             **{name.removeprefix("metrics."): number(row[name], pad=True) for name in others},
-            **({"epochs": str(row["epochs_done"]), "seconds": number(row["seconds"], pad=True)} if states else {}),
             **{header: number(row[name]) for header, name in zip(headers, params, strict=True)},
+            **({"epochs": str(row["epochs_done"]), "seconds": number(row["seconds"], pad=True)} if states else {}),
         }
         for row in rows
     ]
@@ -126,7 +128,7 @@ def fitted(cells: Sequence[Mapping[str, str]], width: int) -> RenderableType:
 def table(cells: Iterable[Mapping[str, str]], headers: Mapping[str, str]) -> Table:
     """Numbers to the right, words to the left, states in colour."""
     cells = list(cells)
-    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0), header_style="bold")
     for name in cells[0] if cells else ():
         right = all(_is_number(row[name]) for row in cells)
         made.add_column(
@@ -139,7 +141,7 @@ def table(cells: Iterable[Mapping[str, str]], headers: Mapping[str, str]) -> Tab
 
 def _turned(cells: Sequence[Mapping[str, str]]) -> Table:
     """A column for each trial, a line for each of its values."""
-    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0), header_style="bold")
     head, *lines = [list(row.values()) for row in cells]
     made.add_column(Text(head[0]))
     for text in head[1:]:
@@ -166,10 +168,5 @@ def _folded(header: str, width: int) -> str:
 
 
 def _is_number(text: str) -> bool:
-    if text == MISSING:
-        return True
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    """A number, `5/20`, or nothing."""
+    return text == MISSING or NUMBER.fullmatch(text) is not None

@@ -19,7 +19,7 @@ from typing import Any
 
 import optuna
 from optuna import samplers
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, create_trial
@@ -150,6 +150,8 @@ class SamplerFactory:
         self._recipe = recipe
         self._seed = seed
         cls = recipe.cls
+        if cls is samplers.BruteForceSampler:
+            _check_finite(distributions)
         self.uses_history = cls not in WITHOUT_HISTORY
         own_seed = seed if self._recipe.seed is None else self._recipe.seed
         self._sobol = SobolSampler(distributions, from_unit, own_seed) if cls is SobolSampler else None
@@ -187,6 +189,12 @@ def _any_params(distributions: Mapping[str, BaseDistribution]) -> dict[str, Any]
     }
 
 
+def _check_finite(distributions: Mapping[str, BaseDistribution]) -> None:
+    endless = [k for k, v in distributions.items() if isinstance(v, FloatDistribution) and v.step is None]
+    if endless:
+        raise ConfigError(f"brute_force needs a `step` for each real parameter, but got none for {', '.join(endless)}.")
+
+
 class JointSampler(BaseSampler):
     """Another sampler, told what the joint space is.
 
@@ -222,7 +230,8 @@ class CmaMemory:
     complete trials form generations in the order of their numbers, whoever proposed them, after the random first ones.
     With one worker they are the generations of Optuna; with several, a trial proposed from the generation before may
     count in the next, which CMA-ES takes as an injected solution (Hansen, "Injecting external solutions into CMA-ES",
-    2011), where Optuna throws it away. Costs some 2 CPU ms for each generation that is new or has changed.
+    2011), where Optuna throws it away. Pruned trials are not told. Costs some 3 CPU ms for each generation that is new
+    or has changed.
     """
 
     def __init__(self, recipe: Recipe, joint: Mapping[str, BaseDistribution], direction: StudyDirection) -> None:
@@ -271,7 +280,10 @@ class CmaMemory:
 
 
 def set_generations(sampler: samplers.BaseGASampler, study: Study, history: Sequence[FrozenTrial]) -> None:
-    """Give each trial the generation that Optuna would have written at its start: `population_size` by number."""
+    """Give each trial the generation that Optuna would have written at its start: `population_size` by number.
+
+    Parents are selected anew for each proposal: 10 CPU ms at 1,000 trials, some 700 at 10,000.
+    """
     key, size = f"{type(sampler).__name__}:generation", sampler.population_size or 1
     for index, trial in enumerate(history):
         trial.system_attrs = {key: index // size}

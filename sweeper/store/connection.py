@@ -51,7 +51,7 @@ class Store:
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """One short write transaction, begun with BEGIN IMMEDIATE on SQLite: commits at the end, rolls back on error."""
+        """One short write transaction, begun with BEGIN IMMEDIATE on SQLite: commits at the end, or rolls back."""
         with _in_words(self), self._writing.begin() as connection:
             yield connection
 

@@ -15,8 +15,8 @@ from sweeper.trial import Direction, EpochReport, Failure, StudyRecord, TrialRec
 _RECORD = [
     trials.c[name]
     for name in (
-        "study_id number state seed params value epochs_done target_epochs stage attempt failure message metrics seconds "
-        "worker_id"
+        "study_id number state seed params value epochs_done target_epochs stage attempt failure message metrics "
+        "seconds worker_id"
     ).split()
 ]
 

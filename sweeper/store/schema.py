@@ -1,8 +1,8 @@
 """The tables and views of the study store, its version, and the way from older versions to this one.
 
-Times are seconds since 1970 (UTC) by the database's own clock, so that workers on several hosts agree. JSON columns hold
-plain values; nothing in the store is ever unpickled. The views `v_trials`, `v_epochs` and `v_best` are a contract for
-people who ask in SQL; the tables are not.
+Times are seconds since 1970 (UTC) by the database's own clock, so that workers on several hosts agree. JSON columns
+hold plain values; nothing in the store is ever unpickled. The views `v_trials`, `v_epochs` and `v_best` are a contract
+for people who ask in SQL; the tables are not.
 """
 
 from __future__ import annotations

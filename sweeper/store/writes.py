@@ -35,11 +35,11 @@ def create_study(store: Store, definition: Mapping[str, Any], stage_rows: Iterab
     with store.write() as connection:
         if connection.scalar(sa.select(studies.c.id).where(studies.c.name == definition["name"])) is not None:
             raise StoreError(f"A study's name must be new in its store, but {definition['name']!r} is taken.")
-        study_id = connection.execute(studies.insert().values(**definition)).inserted_primary_key[0]
+        study_id = _inserted(connection, studies.insert().values(**definition))
         for row in stage_rows:
             connection.execute(stages.insert().values(study_id=study_id, **row))
         _event(connection, study_id, "created", f"study {definition['name']} created")
-    return int(study_id)
+    return study_id
 
 
 def set_budget(store: Store, study_id: int, budget: float, budget_epochs: int) -> None:
@@ -335,7 +335,7 @@ def _count_failures(
 
 def add_worker(store: Store, study_id: int, **row: Any) -> int:
     with store.write() as connection:
-        return int(connection.execute(workers.insert().values(study_id=study_id, **row)).inserted_primary_key[0])
+        return _inserted(connection, workers.insert().values(study_id=study_id, **row))
 
 
 def beat(store: Store, worker_id: int) -> None:
@@ -376,6 +376,12 @@ def describe(error: BaseException) -> tuple[str, str]:
     """An exception as one line and as its traceback."""
     line = f"{type(error).__name__}: {error}".splitlines()[0]
     return line[:500], "".join(traceback_module.format_exception(error))[-20_000:]
+
+
+def _inserted(connection: sa.Connection, insert: sa.Insert) -> int:
+    key = connection.execute(insert).inserted_primary_key
+    assert key is not None
+    return int(key[0])
 
 
 def _next_revision(connection: sa.Connection, study_id: int) -> int:

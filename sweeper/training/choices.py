@@ -15,7 +15,8 @@ def pick(kind: str, known: Mapping[str, T], name: str) -> T:
     """`known[name]`; `kind` is the config group or key, as the person writes it on the command line."""
     if name not in known:
         names = ", ".join(sorted(known))
-        raise ConfigError(f"`{kind}` must be one of {names}, but got {name!r}; choose with {kind}=NAME.")
+        example = f"{kind}={min(known)}"
+        raise ConfigError(f"`{kind}` must be one of {names}, but got {name!r}; choose with, for example, {example}.")
     return known[name]
 
 

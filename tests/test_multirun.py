@@ -1,0 +1,233 @@
+"""Whole sweeps as a person starts them: a script, `--multirun`, other launchers, changes of mind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sweeper.store import reads
+from sweeper.store.connection import Store
+from sweeper.trial import Failure, TrialState
+
+APP = Path(__file__).parent / "apps" / "tiny.py"
+
+
+def command(*overrides: str) -> list[str]:
+    return [sys.executable, str(APP), "--multirun", *overrides]
+
+
+def sweep(folder: Path, *overrides: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "HYDRA_FULL_ERROR": "0"}
+    done = subprocess.run(
+        command(*overrides), cwd=folder, capture_output=True, text=True, timeout=120, env=environment, check=False
+    )
+    if code is not None:
+        assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def trials(folder: Path, study: str = "tiny"):
+    store = Store(f"sqlite:///{folder}/runs/sweeper.db")
+    try:
+        return reads.all_trials(store, reads.study(store, study).id)
+    finally:
+        store.close()
+
+
+def epochs(folder: Path, number: int, study: str = "tiny"):
+    store = Store(f"sqlite:///{folder}/runs/sweeper.db")
+    try:
+        return reads.epoch_reports(store, reads.study(store, study).id, number)
+    finally:
+        store.close()
+
+
+def wait_until(condition, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.1)
+
+
+def reports_so_far(folder: Path) -> int:
+    try:
+        return sum(record.epochs_done for record in trials(folder))
+    except Exception:
+        return 0
+
+
+def assert_sound(folder: Path, budget: int, epochs_per_trial: int) -> None:
+    records = trials(folder)
+    assert [record.number for record in records] == list(range(budget))
+    assert {record.state for record in records} == {TrialState.COMPLETE}
+    for record in records:
+        assert [report.epoch for report in epochs(folder, record.number)] == list(range(epochs_per_trial))
+
+
+def test_a_sweep_from_end_to_end(tmp_path):
+    done = sweep(tmp_path)
+    assert_sound(tmp_path, 6, 4)
+    assert "complete" in done.stdout
+    assert "\x1b[" not in done.stdout
+    assert "sqlite:///runs/sweeper.db" in done.stdout
+    for record in trials(tmp_path):
+        folder = tmp_path / "runs" / "tiny" / f"{record.number:04d}"
+        config = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text())
+        assert config["optimizer"]["lr"] == record.params["optimizer.lr"]
+        assert config["optimizer"]["name"] == record.params["optimizer"]
+        assert ("optimizer.momentum" in record.params) == (record.params["optimizer"] == "sgd")
+        hydra = yaml.safe_load((folder / ".hydra" / "hydra.yaml").read_text())["hydra"]
+        assert hydra["runtime"]["output_dir"] == str(folder)
+        assert hydra["job"]["num"] == record.number
+        assert f"depth={record.params['depth']}" in yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
+
+
+def test_the_same_command_says_that_it_is_complete_and_a_bigger_budget_runs_the_rest(tmp_path):
+    sweep(tmp_path, "budget=3")
+    before = trials(tmp_path)
+    again = sweep(tmp_path, "budget=3")
+    assert "complete" in again.stdout
+    assert "budget=" in again.stdout
+    assert trials(tmp_path) == before
+    sweep(tmp_path, "budget=5")
+    assert trials(tmp_path)[:3] == before
+    assert_sound(tmp_path, 5, 4)
+
+
+def test_the_number_of_workers_does_not_change_the_parameters(tmp_path):
+    sweep(tmp_path, "study=one", "workers=1")
+    sweep(tmp_path, "study=two", "workers=2")
+    assert [r.params for r in trials(tmp_path, "one")] == [r.params for r in trials(tmp_path, "two")]
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
+def test_any_hydra_launcher_runs_workers(tmp_path, launcher):
+    if launcher != "basic":
+        pytest.importorskip(f"hydra_plugins.hydra_{launcher.removesuffix('_local')}_launcher")
+    sweep(tmp_path, f"hydra/launcher={launcher}", "budget=4")
+    assert_sound(tmp_path, 4, 4)
+
+
+def test_an_exception_fails_the_trial_and_too_many_stop_the_sweep(tmp_path):
+    done = sweep(tmp_path, "fail=error", "hydra.sweeper.max_failures=3", "workers=1", code=1)
+    assert done.stderr.count("error:") == 1
+    assert "3 trials in a row failed" in done.stderr
+    assert "ValueError: broken on purpose" in done.stderr
+    assert "Traceback" not in done.stderr
+    records = trials(tmp_path)
+    assert {(record.state, record.failure) for record in records} == {(TrialState.FAIL, Failure.ERROR)}
+    assert len(records) == 3
+    assert "broken on purpose" in (tmp_path / "runs" / "tiny" / "0000" / "train.log").read_text()
+
+
+def test_a_diverged_trial_is_no_error(tmp_path):
+    sweep(tmp_path, "fail=diverge", "budget=3", "hydra.sweeper.max_failures=1")
+    assert [record.failure for record in trials(tmp_path)] == [Failure.DIVERGED] * 3
+
+
+def test_a_worker_that_dies_is_replaced_and_its_trial_goes_on(tmp_path):
+    sweep(tmp_path, "fail=exit")
+    assert_sound(tmp_path, 6, 4)
+    assert [record.attempt for record in trials(tmp_path)][1] == 2
+
+
+def test_a_metric_of_an_unknown_name(tmp_path):
+    done = sweep(tmp_path, "hydra.sweeper.metric=val_los", "hydra.sweeper.max_failures=1", "workers=1", code=1)
+    assert "'val_los'" in done.stderr
+    assert "val_loss" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("optimizer.lr=interval(1,0)", ["optimizer.lr", "low < high"]),
+        ("optimizer.lr=tag(log,interval(0,1))", ["optimizer.lr", "low > 0"]),
+        ("dept=range(1,3)", ["`dept`", "did you mean depth"]),
+        ("optimizer.momentun=interval(0,1)", ["`optimizer.momentun`", "did you mean optimizer.momentum", "optimizer=sgd"]),
+        ("optimizer=sgd,lion", ["optimizer", "lion", "adam, sgd"]),
+        ("hydra.sweeper.search=bayes", ["random, sobol, bayesian"]),
+        ("hydra.sweeper.sampler=cmaess", ["cmaess", "cmaes"]),
+        ("budget=0", ["`budget`", "0"]),
+        ("study=../x", ["'../x'", "A-Z"]),
+        ("hydra.sweeper.store=mysql://x", ["SQLite or PostgreSQL"]),
+        ("hydra.sweeper.direction=up", ["minimize or maximize"]),
+        ("workers=0", ["workers"]),
+    ],
+)
+def test_bad_input_gets_one_clear_line(tmp_path, override, words):
+    done = sweep(tmp_path, override, code=1)
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_a_changed_study_stops_with_a_diff_and_two_ways_on(tmp_path):
+    sweep(tmp_path, "budget=2")
+    done = sweep(tmp_path, "budget=3", "seconds=0.02", code=1)
+    assert "-seconds: 0.01" in done.stderr
+    assert "+seconds: 0.02" in done.stderr
+    assert "on_change=keep" in done.stderr
+    assert "study=" in done.stderr
+    assert len(trials(tmp_path)) == 2
+    sweep(tmp_path, "budget=3", "seconds=0.02", "hydra.sweeper.on_change=keep")
+    config = yaml.safe_load((tmp_path / "runs" / "tiny" / "0002" / ".hydra" / "config.yaml").read_text())
+    assert config["seconds"] == 0.01
+
+
+def test_editing_a_config_file_does_not_change_a_study_that_has_begun(tmp_path):
+    script = tmp_path / "tiny.py"
+    script.write_text(APP.read_text())
+    subprocess.run(["cp", "-r", str(APP.parent / "tiny_conf"), str(tmp_path)], check=True)
+    start = [sys.executable, str(script), "--multirun", "seconds=0.2", "workers=1"]
+    running = subprocess.Popen(start, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    wait_until(lambda: reports_so_far(tmp_path) > 0)
+    (tmp_path / "tiny_conf" / "optimizer" / "sgd.yaml").write_text("name: edited\nlr: 0.1\nmomentum: 0.9\n")
+    assert running.wait(120) == 0
+    names = {
+        yaml.safe_load(file.read_text())["optimizer"]["name"]
+        for file in (tmp_path / "runs" / "tiny").glob("[0-9]*/.hydra/config.yaml")
+    }
+    assert "edited" not in names
+
+
+@pytest.mark.parametrize("accident", ["ctrl-c", "driver killed", "worker killed", "all killed"])
+def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path, accident):
+    slow = ("seconds=0.15", "epochs=5", "budget=5")
+    running = subprocess.Popen(command(*slow), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_until(lambda: reports_so_far(tmp_path) > 2)
+    interrupt(tmp_path, running, accident)
+    running.wait(60)
+    if accident == "worker killed":
+        assert running.returncode == 0
+    else:
+        assert running.returncode == (130 if accident == "ctrl-c" else -signal.SIGKILL)
+        assert len([r for r in trials(tmp_path) if r.state is TrialState.COMPLETE]) < 5
+        sweep(tmp_path, *slow)
+    assert_sound(tmp_path, 5, 5)
+    assert len(list((tmp_path / "runs" / "tiny").glob("[0-9]*"))) == 5
+    sweep(tmp_path, "study=undisturbed", *slow)
+    assert [r.params for r in trials(tmp_path)] == [r.params for r in trials(tmp_path, "undisturbed")]
+    assert [r.value for r in trials(tmp_path)] == [r.value for r in trials(tmp_path, "undisturbed")]
+
+
+def interrupt(folder: Path, driver: subprocess.Popen[bytes], accident: str) -> None:
+    store = Store(f"sqlite:///{folder}/runs/sweeper.db")
+    pids = [row["pid"] for row in reads.worker_rows(store, reads.study(store).id, alive=True)]
+    assert pids
+    if accident == "ctrl-c":
+        driver.send_signal(signal.SIGINT)
+    elif accident == "driver killed":
+        driver.kill()
+    elif accident == "worker killed":
+        os.kill(pids[0], signal.SIGKILL)
+    else:
+        driver.kill()
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
