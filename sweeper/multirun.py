@@ -56,12 +56,13 @@ class Multirun:
         parsed = parse(self.settings["params"], mine, self._group_options)
         frozen = FrozenConfig.compose(self._loader, self.config, parsed.space, parsed.overrides, parsed.added)
         settings = self._study_settings(parsed, frozen, steering)
+        slots = self._slots()
         store = Store(self.settings["store"] or default_url(self.settings["folder"]), create=True)
         study = open_study(store, settings, on_change=self.settings["on_change"])
         if not is_complete(store, study, settings.plan):
             if self.settings["on_change"] == "keep":
                 settings, frozen = as_begun(study, settings), frozen.with_frozen(study.config, steering)
-            asked = self._launch(store, study, settings, frozen)
+            asked = self._launch(store, study, settings, frozen, slots)
             self._check_ending(reads.study(store, study.name), asked)
         return self._summary(store, reads.study(store, study.name))
 
@@ -87,16 +88,29 @@ class Multirun:
             config={**frozen.to_json(steering), "script": _script(self.task_function)},
         )
 
-    def _launch(self, store: Store, study: StudyRecord, settings: StudySettings, frozen: FrozenConfig) -> int:
+    @property
+    def _engine(self) -> str:
+        return str(self.config.hydra.runtime.choices.get("hydra/launcher", "basic"))
+
+    def _slots(self) -> tuple[devices.Slot, ...]:
+        """One worker each; Hydra's basic launcher runs one, in this process, so that a debugger works."""
+        return tuple(devices.slots(1 if self._engine == "basic" else self.settings["workers"]))
+
+    def _launch(
+        self,
+        store: Store,
+        study: StudyRecord,
+        settings: StudySettings,
+        frozen: FrozenConfig,
+        slots: tuple[devices.Slot, ...],
+    ) -> int:
         """Launch the workers and show the sweep until they are done; returns how often the person asked to leave."""
-        engine = str(self.config.hydra.runtime.choices.get("hydra/launcher", "basic"))
-        in_process = engine == "basic"
-        slots = tuple(devices.slots(1 if in_process else self.settings["workers"]))
+        in_process = self._engine == "basic"
         told = worker_settings(
             store,
             study,
             settings.plan,
-            engine=engine,
+            engine=self._engine,
             max_failures=self.settings["max_failures"],
             keep=self.settings["keep"],
         )

@@ -70,15 +70,19 @@ def open_study(store: Store, settings: StudySettings, *, on_change: str = "stop"
     if on_change not in ("stop", "keep"):
         raise ConfigError(f"`on_change` is stop or keep, but got {on_change!r}.")
     found = reads.find_study(store, settings.name)
-    if found is None:
-        _create(store, settings)
+    if found is None or found.next_number == 0:  # nothing rests on a study without trials: define it anew
+        _create(store, settings, found)
     else:
         _compare(found, settings, on_change)
         _reopen(store, found, settings)
     return reads.study(store, settings.name)
 
 
-def _create(store: Store, settings: StudySettings) -> None:
+def _create(store: Store, settings: StudySettings, empty: StudyRecord | None) -> None:
+    from sweeper.samplers import recipe
+
+    for stage in settings.plan.stages:
+        recipe(stage.sampler)  # raises ConfigError for what is no sampler, before anything is written
     if settings.folder.exists() and any(settings.folder.glob("[0-9][0-9][0-9][0-9]")):
         raise ConfigError(
             f"A study's folder holds its own trials alone, but {settings.folder} holds trials and the store "
@@ -103,7 +107,11 @@ def _create(store: Store, settings: StudySettings) -> None:
         }
         for index, stage in enumerate(settings.plan.stages)
     ]
-    writes.create_study(store, definition, stages)
+    if empty is None:
+        writes.create_study(store, definition, stages)
+    else:
+        _wait_for_workers(store, empty)
+        writes.redefine_study(store, empty.id, definition, stages)
 
 
 def _compare(found: StudyRecord, settings: StudySettings, on_change: str) -> None:

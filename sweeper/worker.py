@@ -237,8 +237,9 @@ class Worker:
 
     def _propose(self, lease: Lease) -> dict[str, Any]:
         """Ask the sampler, outside of any transaction, with everything that the store knows by now."""
-        changed, self._revision = reads.changed_trials(self._store, lease.study_id, self._revision)
-        self._proposer.update(changed)
+        if self._proposer.uses_history:
+            changed, self._revision = reads.changed_trials(self._store, lease.study_id, self._revision)
+            self._proposer.update(changed)
         params = self._proposer.suggest(lease.number)
         writes.set_params(self._store, lease, params)
         return params

@@ -78,12 +78,8 @@ def next_steps(store: Store, progress: Progress, command: str | None) -> list[tu
         steps.append((f"Train trial {progress.best.number} again:", ""))
         steps.append((command, ""))  # on a line of its own, so that it can be copied
     if progress.standing == "complete":
-        steps.append(
-            (
-                "Go on:",
-                f"the same command with budget={max(progress.budget + 1, progress.budget * 3 // 2)} runs exactly the rest",
-            )
-        )
+        more = max(progress.budget + 1, progress.budget * 3 // 2)
+        steps.append(("Go on:", f"the same command with budget={more} runs exactly the rest"))
     elif progress.standing != "running":
         steps.append(("Go on:", "the same command goes on where it was"))
     steps.append(("Ask:", f"sweeper best {asked}"))

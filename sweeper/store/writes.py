@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import traceback as traceback_module
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -40,6 +40,21 @@ def create_study(store: Store, definition: Mapping[str, Any], stage_rows: Iterab
             connection.execute(stages.insert().values(study_id=study_id, **row))
         _event(connection, study_id, "created", f"study {definition['name']} created")
     return study_id
+
+
+def redefine_study(
+    store: Store, study_id: int, definition: Mapping[str, Any], stage_rows: Iterable[Mapping[str, Any]]
+) -> None:
+    """Give a study that has no trial yet another definition; raises StoreError once it has one."""
+    with store.write() as connection:
+        empty = (studies.c.id == study_id) & (studies.c.next_number == 0)
+        values = {**definition, "state": StudyState.OPEN, "message": None}
+        if not connection.execute(studies.update().where(empty).values(**values)).rowcount:
+            raise StoreError(f"The study {definition['name']!r} has trials by now: start the same command again.")
+        connection.execute(stages.delete().where(stages.c.study_id == study_id))
+        for row in stage_rows:
+            connection.execute(stages.insert().values(study_id=study_id, **row))
+        _event(connection, study_id, "created", f"study {definition['name']} defined anew")
 
 
 def set_budget(store: Store, study_id: int, budget: float, budget_epochs: int) -> None:
@@ -79,60 +94,93 @@ def claim(
     has no parameters yet: its worker proposes them outside this transaction (`set_params`).
     """
     with store.write() as connection:
-        state = connection.scalar(sa.select(studies.c.state).where(studies.c.id == study_id))
-        if state != StudyState.OPEN:
-            return Idle.PAUSED if state == StudyState.PAUSED else Idle.STOPPED
-        number = _interrupted(connection, study_id)
-        if number is None:
-            number = _new_trial(connection, study_id, stage, grant_epochs)
-        if number is None:
-            waiting = sa.select(trials.c.number).where(
-                trials.c.study_id == study_id, trials.c.state == TrialState.RUNNING
-            )
-            return Idle.DONE if connection.scalar(waiting.limit(1)) is None else Idle.WAIT
-        return _take(connection, study_id, number, worker_id, lease_seconds)
+        standing = connection.execute(_standing(), {"_study": study_id}).one()
+        if standing.state != StudyState.OPEN:
+            return Idle.PAUSED if standing.state == StudyState.PAUSED else Idle.STOPPED
+        for number in _expired(connection, study_id) if standing.expired is not None else ():
+            _put_back(connection, study_id, number, "its lease ran out")
+        if standing.expired is not None:
+            standing = connection.execute(_standing(), {"_study": study_id}).one()
+        lease = {"worker_id": worker_id, "_lease_seconds": lease_seconds}
+        if standing.waiting is not None:
+            return _take(connection, study_id, standing.waiting, lease)
+        new = _new_trial(connection, study_id, stage, grant_epochs, lease)
+        if new is not None:
+            return new
+        return Idle.DONE if standing.running is None else Idle.WAIT
 
 
-def _interrupted(connection: sa.Connection, study_id: int) -> int | None:
-    """The lowest number that waits; trials whose lease ran out are put back first."""
-    expired = sa.select(trials.c.number).where(
+@functools.cache
+def _standing() -> sa.Select[Any]:
+    """One row: the study's state, and the lowest number that waits, runs, or whose lease ran out."""
+
+    def lowest(state: TrialState, *more: Any) -> Any:
+        query = sa.select(sa.func.min(trials.c.number))
+        return query.where(trials.c.study_id == studies.c.id, trials.c.state == state, *more).scalar_subquery()
+
+    return sa.select(
+        studies.c.state,
+        lowest(TrialState.WAITING).label("waiting"),
+        lowest(TrialState.RUNNING).label("running"),
+        lowest(TrialState.RUNNING, trials.c.lease_expires < now()).label("expired"),
+    ).where(studies.c.id == sa.bindparam("_study"))
+
+
+def _expired(connection: sa.Connection, study_id: int) -> Sequence[int]:
+    query = sa.select(trials.c.number).where(
         trials.c.study_id == study_id, trials.c.state == TrialState.RUNNING, trials.c.lease_expires < now()
     )
-    for number in connection.scalars(expired).all():
-        _put_back(connection, study_id, number, "its lease ran out")
-    waiting = sa.select(sa.func.min(trials.c.number)).where(
-        trials.c.study_id == study_id, trials.c.state == TrialState.WAITING
-    )
-    return connection.scalar(waiting)
+    return connection.scalars(query).all()
 
 
-def _new_trial(connection: sa.Connection, study_id: int, stage: int, grant_epochs: int | None) -> int | None:
-    cost = grant_epochs or 1
-    grant = (
-        studies.update()
-        .where(studies.c.id == study_id, studies.c.granted_epochs + cost <= studies.c.budget_epochs)
-        .values(granted_epochs=studies.c.granted_epochs + cost, next_number=studies.c.next_number + 1)
-        .returning(studies.c.next_number, studies.c.seed)
-    )
-    row = connection.execute(grant).one_or_none()
-    if row is None:
+def _new_trial(
+    connection: sa.Connection, study_id: int, stage: int, grant_epochs: int | None, lease: Mapping[str, Any]
+) -> TrialRecord | None:
+    """The next number, if the budget has room for its epochs; it is RUNNING from the start."""
+    study = connection.execute(_grant(), {"_study": study_id, "_cost": grant_epochs or 1}).one_or_none()
+    if study is None:
         return None
-    number = row.next_number - 1
-    connection.execute(
-        trials.insert().values(
-            study_id=study_id,
-            number=number,
-            stage=stage,
-            state=TrialState.WAITING,
-            seed=derive(row.seed, "trial", number),
-            target_epochs=grant_epochs,
-            revision=0,
-        )
+    number = study.next_number - 1
+    row = {
+        "study_id": study_id,
+        "number": number,
+        "stage": stage,
+        "state": TrialState.RUNNING,
+        "seed": derive(study.seed, "trial", number),
+        "target_epochs": grant_epochs,
+        "attempt": 1,
+        "revision": study.revision,
+    }
+    connection.execute(_insert_trial(), {**row, **lease})
+    return TrialRecord(
+        **{name: value for name, value in row.items() if name != "revision"}, worker_id=lease["worker_id"]
     )
-    return number
 
 
-def _take(connection: sa.Connection, study_id: int, number: int, worker_id: int, lease_seconds: float) -> TrialRecord:
+@functools.cache
+def _grant() -> sa.Update:
+    cost = sa.bindparam("_cost", type_=sa.Integer)
+    return (
+        studies.update()
+        .where(studies.c.id == sa.bindparam("_study"), studies.c.granted_epochs + cost <= studies.c.budget_epochs)
+        .values(
+            granted_epochs=studies.c.granted_epochs + cost,
+            next_number=studies.c.next_number + 1,
+            revision=studies.c.revision + 1,
+        )
+        .returning(studies.c.next_number, studies.c.seed, studies.c.revision)
+    )
+
+
+@functools.cache
+def _insert_trial() -> sa.Insert:
+    names = "study_id number stage state seed target_epochs attempt revision worker_id".split()
+    values: dict[str, Any] = {name: sa.bindparam(name, type_=trials.c[name].type) for name in names}
+    expires = now() + sa.bindparam("_lease_seconds", type_=sa.Double)
+    return trials.insert().values(**values, created=now(), started=now(), lease_expires=expires)
+
+
+def _take(connection: sa.Connection, study_id: int, number: int, lease: Mapping[str, Any]) -> TrialRecord:
     """Give the lease: the attempt number rises, so that an earlier holder can write nothing any more."""
     row = connection.execute(
         trials.update()
@@ -140,8 +188,8 @@ def _take(connection: sa.Connection, study_id: int, number: int, worker_id: int,
         .values(
             state=TrialState.RUNNING,
             attempt=trials.c.attempt + 1,
-            worker_id=worker_id,
-            lease_expires=now() + lease_seconds,
+            worker_id=lease["worker_id"],
+            lease_expires=now() + lease["_lease_seconds"],
             started=sa.func.coalesce(trials.c.started, now()),
             revision=_next_revision(connection, study_id),
         )
@@ -229,7 +277,9 @@ def finish(
     max_failures: int | None = None,
 ) -> None:
     """Write a trial's result. `max_failures` errors in a row stop the study; a diverged trial is not an error."""
+    broken = failure is not None and failure is not Failure.DIVERGED
     with store.write() as connection:
+        study = connection.execute(_count_failure(broken), {"_study": lease.study_id}).one()
         done = _fenced(
             connection,
             lease,
@@ -239,18 +289,38 @@ def finish(
             message=message,
             traceback=traceback,
             more_seconds=seconds,
-            revision=_next_revision(connection, lease.study_id),
+            revision=study.revision,
         )
         # an earlier attempt may have reported epochs that this one did not reach again
-        connection.execute(
-            epochs.delete().where(
-                epochs.c.study_id == lease.study_id, epochs.c.number == lease.number, epochs.c.epoch >= done
-            )
-        )
+        connection.execute(_delete_epochs(), {"_study": lease.study_id, "_number": lease.number, "_done": done})
         if failure is not None:
             _event(connection, lease.study_id, "failed", f"trial {lease.number}: {failure}: {message}", lease.number)
-        broken = failure is not None and failure is not Failure.DIVERGED
-        _count_failures(connection, lease.study_id, broken, message, max_failures)
+        if max_failures and study.failures_in_a_row >= max_failures:
+            _stop(connection, lease.study_id, f"{study.failures_in_a_row} trials in a row failed, the last: {message}")
+
+
+@functools.cache
+def _count_failure(broken: bool) -> sa.Update:
+    return (
+        studies.update()
+        .where(studies.c.id == sa.bindparam("_study"))
+        .values(failures_in_a_row=studies.c.failures_in_a_row + 1 if broken else 0, revision=studies.c.revision + 1)
+        .returning(studies.c.revision, studies.c.failures_in_a_row)
+    )
+
+
+@functools.cache
+def _delete_epochs() -> sa.Delete:
+    return epochs.delete().where(
+        epochs.c.study_id == sa.bindparam("_study"),
+        epochs.c.number == sa.bindparam("_number"),
+        epochs.c.epoch >= sa.bindparam("_done"),
+    )
+
+
+def _stop(connection: sa.Connection, study_id: int, why: str) -> None:
+    connection.execute(studies.update().where(studies.c.id == study_id).values(state=StudyState.STOPPED, message=why))
+    _event(connection, study_id, "stopped", why)
 
 
 def release(store: Store, lease: Lease, seconds: float = 0.0) -> None:
@@ -316,20 +386,6 @@ def _fenced_statement(names: tuple[str, ...], renews: bool, adds: bool) -> sa.Up
     return trials.update().where(*fence).values(**values).returning(trials.c.epochs_done)
 
 
-def _count_failures(
-    connection: sa.Connection, study_id: int, broken: bool, message: str | None, max_failures: int | None
-) -> None:
-    value = studies.c.failures_in_a_row + 1 if broken else 0
-    update = studies.update().where(studies.c.id == study_id).values(failures_in_a_row=value)
-    in_a_row = connection.scalar(update.returning(studies.c.failures_in_a_row)) or 0
-    if max_failures and in_a_row >= max_failures:
-        text = f"{in_a_row} trials in a row failed, the last with: {message}"
-        connection.execute(
-            studies.update().where(studies.c.id == study_id).values(state=StudyState.STOPPED, message=text)
-        )
-        _event(connection, study_id, "stopped", text)
-
-
 # ---- workers and events ----------------------------------------------------------------------------------------------
 
 
@@ -385,8 +441,13 @@ def _inserted(connection: sa.Connection, insert: sa.Insert) -> int:
 
 
 def _next_revision(connection: sa.Connection, study_id: int) -> int:
-    update = studies.update().where(studies.c.id == study_id).values(revision=studies.c.revision + 1)
-    return int(connection.scalar(update.returning(studies.c.revision)) or 0)
+    return int(connection.scalar(_raise_revision(), {"_study": study_id}) or 0)
+
+
+@functools.cache
+def _raise_revision() -> Any:
+    update = studies.update().where(studies.c.id == sa.bindparam("_study"))
+    return update.values(revision=studies.c.revision + 1).returning(studies.c.revision)
 
 
 def _upsert(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any], stamp: str) -> None:

@@ -1,0 +1,99 @@
+"""What tests of several rooms share: an empty store, a study in it, a worker of it, a trial in its hands."""
+
+from __future__ import annotations
+
+import os
+import uuid
+
+import pytest
+import sqlalchemy as sa
+
+from sweeper import process
+from sweeper.opening import StudySettings, open_study
+from sweeper.plan import make_plan
+from sweeper.space import Float, SearchSpace
+from sweeper.store import writes
+from sweeper.store.connection import Store
+from sweeper.trial import Direction, Lease
+
+POSTGRES = os.environ.get("SWEEPER_TEST_POSTGRES")
+"""A server's URL, as postgresql://user@localhost/name: the store's contract is then tested on it too."""
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = Store(f"sqlite:///{tmp_path / 'sweeper.db'}", create=True)
+    yield made
+    made.close()
+
+
+@pytest.fixture(
+    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.skipif(not POSTGRES, reason="no server is named"))]
+)
+def any_store(request, tmp_path):
+    """An empty store of each backend; on a server in a schema of its own."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("store")
+        return
+    url = sa.make_url(POSTGRES).set(drivername="postgresql+psycopg")
+    schema, server = f"test_{uuid.uuid4().hex}", sa.create_engine(url)
+    with server.begin() as connection:
+        connection.execute(sa.text(f"CREATE SCHEMA {schema}"))
+    own = url.update_query_dict({"options": f"-csearch_path={schema}"})
+    made = Store(own.render_as_string(hide_password=False), create=True)
+    yield made
+    made.close()
+    with server.begin() as connection:
+        connection.execute(sa.text(f"DROP SCHEMA {schema} CASCADE"))
+    server.dispose()
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """`settings(budget=4, …)`: what a person asked for, a random search over `x` in [0, 1]."""
+
+    def make(*, name="demo", search="random", epochs=None, **more):
+        values = {
+            "metric": "val_loss",
+            "direction": Direction.MINIMIZE,
+            "seed": 0,
+            "budget": 4,
+            "space": SearchSpace((Float("x", 0.0, 1.0),)),
+            "folder": tmp_path / "runs" / name,
+            "config": {},
+        }
+        return StudySettings(name=name, plan=make_plan(search, epochs=epochs), **{**values, **more})
+
+    return make
+
+
+@pytest.fixture
+def begin(settings):
+    """`begin(store, budget=4, …)`: a study that has just been opened."""
+
+    def open_one(store, **more):
+        return open_study(store, settings(**more))
+
+    return open_one
+
+
+@pytest.fixture
+def hire():
+    """`hire(store, study)`: the id of a worker of this process."""
+
+    def hire_one(store, study, **more):
+        row = {"host": process.host(), "pid": os.getpid(), "device": "cpu", "engine": "test"}
+        return writes.add_worker(store, study.id, **{**row, "process_started": None, **more})
+
+    return hire_one
+
+
+@pytest.fixture
+def take():
+    """`take(store, study, worker)`: claim a trial; its lease."""
+
+    def take_one(store, study, worker, **more):
+        record = writes.claim(store, study.id, worker, grant_epochs=study.full_epochs, **more)
+        return Lease(record.study_id, record.number, record.attempt, worker)
+
+    return take_one

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from sweeper.report.live import SILENCE_SECONDS, LiveView, PlainView, screen, view_for
+from sweeper.report.progress import Progress, RunningTrial
+from sweeper.trial import Direction, Failure, StudyState, TrialRecord, TrialState
+
+PARAMS = {"optimizer.lr": 0.00123456, "optimizer.weight_decay": 1.23456e-6, "model.activation": "relu"}
+METRICS = {"train_loss": 0.1, "val_loss": 0.123456, "val_accuracy": 0.98765, "val_top_5_accuracy": 0.99912}
+
+
+def finished(number: int, **more) -> TrialRecord:
+    given = {"value": 0.123456, "epochs_done": 20, "target_epochs": 20, "metrics": METRICS, "seconds": 1.234}
+    return TrialRecord(1, number, TrialState.COMPLETE, 7, params=PARAMS, **{**given, **more})
+
+
+FAILED = replace(
+    finished(5), state=TrialState.FAIL, failure=Failure.DIVERGED, message="Diverged: val_loss is nan\nmore", value=None
+)
+RUNNING = RunningTrial(7, 5, 20, 0.2, METRICS, PARAMS, 3.4, "host", "cpu")
+
+
+def progress(done: int = 7, **more) -> Progress:
+    latest = tuple(finished(number) for number in range(done - 1, max(-1, done - 9), -1))
+    given = {
+        "state": StudyState.OPEN,
+        "message": None,
+        "counts": {TrialState.COMPLETE: done},
+        "failures": {},
+        "running": (RUNNING,),
+        "latest": latest,
+        "best": finished(3, value=0.1),
+        "seconds_left": 43.0,
+    }
+    return Progress("digits", "random", "val_loss", Direction.MINIMIZE, done=done, budget=40, **{**given, **more})
+
+
+class Clock:
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def stream() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def view(stream: io.StringIO, clock: Clock) -> PlainView:
+    return PlainView(stream, clock)
+
+
+def drawn(shown: Progress, width: int, height: int = 24) -> list[str]:
+    stream = io.StringIO()
+    Console(file=stream, width=width).print(screen(shown, width, height))
+    return stream.getvalue().splitlines()
+
+
+# ---- on a terminal ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_the_screen_fits(width: int) -> None:
+    many = tuple(replace(RUNNING, number=number) for number in range(8, 40))
+    shown = progress(running=many, latest=(FAILED, finished(4)), failures={Failure.DIVERGED: 1}, message="x" * 300)
+    lines = drawn(shown, width)
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= width
+
+
+def test_the_screen_says_it_all() -> None:
+    text = "\n".join(drawn(progress(latest=(FAILED, finished(4)), failures={Failure.DIVERGED: 1}), 160))
+    for word in ("digits", "random search", "minimise val_loss", "5/20", "0.200", "0.988", "FAIL diverged"):
+        assert word in text
+    for word in ("trial 3", "7/40 trials", "about 40 s left", "1 diverged", "val_loss is nan", "weight_decay=1.23e-6"):
+        assert word in text
+    assert "train_loss" not in text
+
+
+def test_finished_trials_are_shown_however_many_run() -> None:
+    many = tuple(replace(RUNNING, number=number) for number in range(8, 40))
+    assert sum("COMPLETE" in line for line in drawn(progress(running=many), 80)) == 3
+
+
+def test_a_study_without_trials_has_a_screen() -> None:
+    empty = progress(0, running=(), best=None, seconds_left=None, counts={})
+    assert "no trial yet" in "\n".join(drawn(empty, 80))
+
+
+def test_markup_in_a_message_is_text() -> None:
+    failed = replace(FAILED, message="ValueError: [red]x[/nothing]")
+    assert "[red]x[/nothing]" in "\n".join(drawn(progress(latest=(failed,), failures={Failure.ERROR: 1}), 160))
+
+
+def test_a_terminal_gets_a_live_table(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("CI", raising=False)
+    assert isinstance(view_for(stream), PlainView)
+    monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
+    assert isinstance(view_for(stream), LiveView)
+    assert isinstance(view_for(stream, plain=True), PlainView)
+    monkeypatch.setenv("CI", "true")
+    assert isinstance(view_for(stream), PlainView)
+
+
+# ---- in a pipe -------------------------------------------------------------------------------------------------------
+
+
+def test_a_line_for_each_finished_trial(view: PlainView, stream: io.StringIO) -> None:
+    with view:
+        view.show(progress(6))
+        view.show(progress(7))
+        view.show(progress(7))
+    head, line = stream.getvalue().splitlines()
+    assert head == "digits: random search, minimise val_loss, 40 trials, 6 done before"
+    assert line == (
+        "[ 7/40] trial 6  val_loss 0.123  val_accuracy 0.988  val_top_5_accuracy 0.999  1.2 s"
+        "   best 0.100 (trial 3)   about 40 s left"
+    )
+
+
+def test_a_failure_says_why(view: PlainView, stream: io.StringIO) -> None:
+    view.show(progress(5))
+    view.show(progress(6, latest=(FAILED, finished(4))))
+    assert stream.getvalue().splitlines()[-1] == "[ 6/40] trial 5  FAIL diverged: val_loss is nan  1.2 s"
+
+
+def test_a_flood_of_trials_is_thinned_and_counted(view: PlainView, stream: io.StringIO, clock: Clock) -> None:
+    view.show(progress(0))
+    for done in range(10, 510, 10):
+        clock.seconds += 0.5
+        view.show(progress(done))
+    lines = stream.getvalue().splitlines()
+    assert len(lines) <= 1 + 8 + 26
+    told = sum(line.startswith("[") for line in lines)
+    passed_over = sum(int(line.split("(")[-1].split()[0]) for line in lines if line.endswith("others finished)"))
+    with view:
+        pass
+    rest = stream.getvalue().splitlines()[-1]
+    passed_over += int(rest.strip("(").split()[0]) if rest.endswith("more finished)") else 0
+    assert told + passed_over == 500
+
+
+def test_a_long_trial_is_told_of(view: PlainView, stream: io.StringIO, clock: Clock) -> None:
+    view.show(progress())
+    clock.seconds = SILENCE_SECONDS
+    view.show(progress())
+    view.show(progress())
+    assert stream.getvalue().splitlines()[1:] == ["[7/40] 1 running: trial 7 epoch 5/20 val_loss 0.200"]
+
+
+def test_a_stopped_study_says_why_once(view: PlainView, stream: io.StringIO) -> None:
+    stopped = progress(state=StudyState.STOPPED, message="5 trials in a row failed")
+    view.show(stopped)
+    view.show(stopped)
+    assert stream.getvalue().count("stopped: 5 trials in a row failed") == 1
+
+
+def test_no_escape_codes_in_a_pipe(stream: io.StringIO) -> None:
+    with view_for(stream) as view:
+        view.show(progress())
+        view.show(progress(8, latest=(replace(FAILED, number=7, message="\x1b[31mred\x1b[0m"),)))
+    assert "\x1b" not in stream.getvalue()

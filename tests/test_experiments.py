@@ -1,0 +1,101 @@
+"""The configs compose, each says what it is, and the training scripts run alone and are tested alone."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from sweeper.training import models, optimizers, schedules
+
+ROOT = Path(__file__).resolve().parents[1]
+CONF = ROOT / "conf"
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+CHOICES = [
+    f"{group}={path.stem}"
+    for group in ("optimizer", "schedule", "space")
+    for path in sorted((CONF / group).glob("*.yaml"))
+]
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", list(overrides), return_hydra_config=True)
+
+
+def chosen(experiment: str | None) -> list[str]:
+    return [f"experiment={experiment}"] if experiment else []
+
+
+def build_everything(cfg: DictConfig) -> None:
+    """The network takes the data's shape, and the optimizer and schedule take their keys."""
+    model = models.build(cfg.model)
+    assert model(torch.zeros(2, *cfg.data.inputs)).shape == (2, cfg.data.outputs)
+    schedules.build(optimizers.build(model.parameters(), cfg.optimizer), cfg.schedule, cfg.epochs)
+
+
+@pytest.mark.parametrize("experiment", [None, *EXPERIMENTS])
+def test_every_experiment_composes(experiment):
+    cfg = composed(*chosen(experiment))
+    assert cfg.study == cfg.data.name
+    assert cfg.hydra.sweeper.study == cfg.study
+    assert cfg.hydra.sweeper.epochs == cfg.epochs
+    build_everything(cfg)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_composes(choice):
+    overrides = [choice, "experiment=mnist"] if choice == "space=cnn" else [choice]
+    build_everything(composed(*overrides))
+
+
+@pytest.mark.parametrize("experiment", [None, *EXPERIMENTS])
+def test_the_space_names_keys_that_exist(experiment):
+    cfg = composed(*chosen(experiment))
+    for name, domain in cfg.hydra.sweeper.params.items():
+        of_choice = re.search(r"optimizer=(\w+)", domain.get("when", "")) if isinstance(domain, DictConfig) else None
+        overrides = chosen(experiment) + ([f"optimizer={of_choice[1]}"] if of_choice else [])
+        assert OmegaConf.select(composed(*overrides), name) is not None, name
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_config_says_what_it_is(path):
+    assert path.read_text().startswith("# ")
+
+
+def run_script(folder: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "experiments" / name), *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_digits_trains_alone_and_is_tested(tmp_path):
+    output = tmp_path / "alone"
+    trained = run_script(tmp_path, "digits.py", "epochs=2", "optimizer.lr=0.01", f"hydra.run.dir={output}")
+    assert trained.returncode == 0, trained.stderr
+    assert "val_accuracy" in trained.stdout
+    assert "test" not in trained.stdout
+    assert list((output / "checkpoints").glob("epoch=0001*.pt"))
+
+    tested = run_script(tmp_path, "digits.py", f"evaluate={output}", f"hydra.run.dir={tmp_path / 'evaluation'}")
+    assert tested.returncode == 0, tested.stderr
+    scores = dict(re.findall(r"(test_\w+): ([0-9.]+)", tested.stdout))
+    assert set(scores) == {"test_loss", "test_accuracy"}
+    assert float(scores["test_accuracy"]) > 0.8
+
+
+def test_diabetes_trains_alone(tmp_path):
+    trained = run_script(tmp_path, "tabular.py", "experiment=diabetes", "epochs=2")
+    assert trained.returncode == 0, trained.stderr
+    assert "val_r2" in trained.stdout
+
+
+def test_mnist_says_what_is_missing(tmp_path):
+    trained = run_script(tmp_path, "mnist.py", "experiment=mnist", f"data.root={tmp_path}")
+    assert trained.returncode != 0
+    assert f"The folder {tmp_path} must hold t10k-images-idx3-ubyte" in trained.stderr

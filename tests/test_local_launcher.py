@@ -1,0 +1,28 @@
+"""The `local` launcher keeps the contract of every Hydra launcher: Hydra's own test suites."""
+
+from __future__ import annotations
+
+import pytest
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.test_utils.launcher_common_tests import IntegrationTestSuite, LauncherTestSuite
+
+from hydra_plugins.sweeper_hydra.local import LocalLauncher
+
+pytestmark = pytest.mark.slow
+
+
+def test_hydra_discovers_it():
+    assert LocalLauncher.__name__ in [plugin.__name__ for plugin in Plugins.instance().discover(Launcher)]
+
+
+@pytest.mark.parametrize(("launcher_name", "overrides"), [("local", [])])
+class TestLocalLauncher(LauncherTestSuite):
+    """Jobs in processes of their own, through Hydra's basic sweeper."""
+
+
+@pytest.mark.parametrize(
+    ("task_launcher_cfg", "extra_flags"), [({}, ["-m", "hydra/launcher=local", "hydra.launcher.workers=1"])]
+)
+class TestLocalLauncherIntegration(IntegrationTestSuite):
+    """Scripts started as a person starts them: job names, folders, working directories."""
