@@ -79,29 +79,31 @@ def run(
         engine = "python" if workers == 1 else "local"
         told = worker_settings(opened, record, settings.plan, engine=engine, max_failures=max_failures, keep=keep)
         task = WorkerTask(told, train, tuple(devices.slots(workers)))
-        if workers == 1:
-            task.work(0)
-        else:
-            _run_processes(opened, record, task)
+        left = task.work(0) == "left" if workers == 1 else _run_processes(opened, record, task)
+        if left:
+            raise KeyboardInterrupt(f"the study {study!r} is safe in its store; the same call goes on where it was")
     record = reads.study(opened, study)
     if record.state == StudyState.STOPPED:
         raise SweeperError(f"The study {study!r} was stopped: {record.message}.")
     return Study(opened, record)
 
 
-def _run_processes(store: Store, record: Any, task: WorkerTask) -> None:
+def _run_processes(store: Store, record: Any, task: WorkerTask) -> bool:
+    """Run the workers and show the sweep; returns whether the person asked to leave."""
     from sweeper.report.live import view_for
 
     supervisor = Supervisor(task.slots)
     folder = Path(record.folder)
-    Watch(
+    watch = Watch(
         store,
         record,
         lambda: run_workers(supervisor, task, folder),
         view_for(),
         leave=supervisor.leave,
         kill=supervisor.kill,
-    ).run()
+    )
+    watch.run()
+    return watch.asked > 0
 
 
 def _source(train: Any) -> dict[str, str]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import copy
 import difflib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 MAX_VARIANTS = 2000
 """Compositions that a study may freeze: the product of its swept groups' choices (34 CPU ms each)."""
+
+
+NOT_STRINGS = frozenset({"true", "false", "null", "nan", "inf"})
+"""Words that Hydra's grammar reads as something else than a string."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +95,7 @@ class FrozenConfig:
 
     def overrides(self, space: SearchSpace, params: Mapping[str, Any]) -> list[str]:
         """A trial's parameters as Hydra overrides: what a person types to train it again, alone."""
-        groups = {group.name: params[group.name] for group in space.groups if group.name in params}
-        values = {name: value for name, value in params.items() if name not in groups}
-        keys = {name: f"++{name}" if name in self.added else name for name in values}
-        return [
-            *self.fixed,
-            *group_overrides(groups, self.added),
-            *(f"{keys[name]}={as_override(value)}" for name, value in values.items()),
-        ]
+        return trial_overrides(self.fixed, {group.name for group in space.groups}, self.added, params)
 
     def for_trial(self, space: SearchSpace, params: Mapping[str, Any], number: int, folder: Path) -> DictConfig:
         """One trial's config: a copy of its variant with the parameters and Hydra's own node set."""
@@ -161,7 +159,7 @@ def _compose(
     return Variant(choices, loader.load_sweep_config(master, [*fixed, *group_overrides(choices, added)]))
 
 
-def group_overrides(choices: Mapping[str, Any], added: frozenset[str]) -> list[str]:
+def group_overrides(choices: Mapping[str, Any], added: Container[str]) -> list[str]:
     """The choices of config groups as Hydra overrides."""
     return [f"{'+' if name in added else ''}{name}={as_override(choice)}" for name, choice in choices.items()]
 
@@ -209,6 +207,20 @@ def _log_into_folder(hydra: DictConfig) -> None:
         handlers.file.filename = "${hydra.runtime.output_dir}/train.log"
 
 
+def trial_overrides(
+    fixed: Iterable[str], groups: Container[str], added: Container[str], params: Mapping[str, Any]
+) -> list[str]:
+    """A trial's parameters as Hydra overrides; config groups first, since the keys of others may come with them."""
+    chosen = {name: value for name, value in params.items() if name in groups}
+    values = {name: value for name, value in params.items() if name not in groups}
+    keys = {name: f"++{name}" if name in added else name for name in values}
+    return [
+        *fixed,
+        *group_overrides(chosen, added),
+        *(f"{keys[name]}={as_override(value)}" for name, value in values.items()),
+    ]
+
+
 def as_override(value: Any) -> str:
     """A value in the grammar of Hydra's overrides, quoted where it must be.
 
@@ -225,9 +237,9 @@ def as_override(value: Any) -> str:
         return "{" + ",".join(f"{key}:{as_override(item)}" for key, item in value.items()) + "}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ",".join(as_override(item) for item in value) + "]"
-    plain = value and all(letter.isalnum() or letter in "_-./" for letter in value)
-    looks_like_other = value.lower() in {"true", "false", "null", "nan", "inf"} or value[:1].isdigit()
-    return value if plain and not looks_like_other else "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./-]*", value) and value.lower() not in NOT_STRINGS:
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def shorthands(sweeper: DictConfig, names: frozenset[str]) -> frozenset[str]:

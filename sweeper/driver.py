@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper import devices, process
+from sweeper.errors import StoreError
 from sweeper.plan import Plan
 from sweeper.store import reads, writes
 from sweeper.store.connection import Store
@@ -59,7 +60,7 @@ class WorkerTask:
 
     def work(self, index: int, folder: str | None = None) -> str:
         slot = self._slot(index)
-        settings = replace(self.settings, device=slot.device, log=folder)
+        settings = replace(self.settings, device=slot.device, threads=slot.threads, log=folder)
         return Worker(settings, self.train).work()
 
     def _slot(self, index: int) -> devices.Slot:
@@ -173,13 +174,14 @@ class Watch:
             self._show()
 
     def _run_beside(self) -> None:
+        before = max((row["id"] for row in reads.worker_rows(self.store, self.study.id)), default=0)
         thread = threading.Thread(target=self._launch, name="sweeper-launch", daemon=True)
         thread.start()
         done_since = None
         while thread.is_alive():
             thread.join(LOOK_SECONDS)
             self._show()
-            done_since = (done_since or time.monotonic()) if self._nobody_works() else None
+            done_since = (done_since or time.monotonic()) if self._nobody_works(before) else None
             if done_since is not None and time.monotonic() - done_since > LAUNCHER_SECONDS:
                 log.warning("no worker is left, but the launcher does not return: leaving without it")
                 return
@@ -190,16 +192,24 @@ class Watch:
         except BaseException as error:
             self.error = error
 
-    def _nobody_works(self) -> bool:
-        """Workers came, and every one of them has ended or has not beaten for two leases."""
-        rows = reads.worker_rows(self.store, self.study.id)
+    def _nobody_works(self, before: int) -> bool:
+        """Workers came since the one numbered `before`, and all have ended or have not beaten for two leases.
+
+        The local engine is asked no such question: it knows its processes, and starts those again that die.
+        """
+        if self.leave is not None:
+            return False
+        rows = [row for row in reads.worker_rows(self.store, self.study.id) if row["id"] > before]
         silent = 2 * writes.LEASE_SECONDS
         return bool(rows) and all(row["ended"] is not None or row["beat_seconds_ago"] > silent for row in rows)
 
     def _show(self) -> None:
         from sweeper.report.progress import snapshot
 
-        self.view.show(snapshot(self.store, reads.study(self.store, self.study.name)))
+        try:
+            self.view.show(snapshot(self.store, reads.refreshed(self.store, self.study)))
+        except StoreError as error:  # looking must not end a sweep: workers may do without
+            log.warning("%s", error)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

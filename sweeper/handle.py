@@ -68,6 +68,7 @@ class Trial:
         direction: Direction = Direction.MINIMIZE,
         target_epochs: int | None = None,
         keep: int = 2,
+        identity: Mapping[str, Any] | None = None,
     ) -> None:
         self.number = number
         self.params = params
@@ -80,6 +81,7 @@ class Trial:
         self._direction = direction
         self._target_epochs = target_epochs
         self._keep = keep
+        self._identity = dict(identity or {})
         self._epoch: int | None = None
         self._next_epoch = 0
         self._epoch_started = time.monotonic()
@@ -182,7 +184,7 @@ class Trial:
 
     def _save(self, epoch: int, state: Mapping[str, Any]) -> None:
         folder = self.folder / "checkpoints"
-        extra = {"metrics": dict(self._metrics), "number": self.number, "seed": self.seed}
+        extra = {"metrics": dict(self._metrics), "number": self.number, "seed": self.seed, **self._identity}
         metric = self._metric if self.value is not None else None
         new = checkpoint.save(folder, epoch, state, metric=metric, value=self.value, extra=extra)
         known = [old for old in self._journal.checkpoints() if old.epoch != epoch] + [new]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.callbacks import Callbacks
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
@@ -23,8 +24,8 @@ from sweeper.errors import SweeperError
 from sweeper.grammar import Parsed, parse
 from sweeper.opening import StudySettings, as_begun, direction_of, is_complete, open_study
 from sweeper.plan import make_plan
-from sweeper.report.live import view_for
 from sweeper.report.command import train_command
+from sweeper.report.live import view_for
 from sweeper.report.summary import final_summary
 from sweeper.store import reads
 from sweeper.store.connection import Store, default_url
@@ -35,6 +36,8 @@ STEERING = frozenset(
     | {"max_failures", "keep", "on_change"}
 )
 """Keys of `hydra.sweeper` that steer the sweep; top-level shorthands for them are no part of a trial's config."""
+
+LOCAL = "hydra_plugins.sweeper_hydra.local.LocalLauncher"
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell gives it."""
@@ -62,9 +65,10 @@ class Multirun:
         if not is_complete(store, study, settings.plan):
             if self.settings["on_change"] == "keep":
                 settings, frozen = as_begun(study, settings), frozen.with_frozen(study.config, steering)
-            asked = self._launch(store, study, settings, frozen, slots)
-            self._check_ending(reads.study(store, study.name), asked)
-        return self._summary(store, reads.study(store, study.name))
+            self._launch(store, study, settings, frozen, slots)
+            study = reads.study(store, study.name)
+            self._check_ending(study, is_complete(store, study, settings.plan))
+        return self._summary(store, study)
 
     @property
     def _loader(self) -> Any:
@@ -90,7 +94,11 @@ class Multirun:
 
     @property
     def _engine(self) -> str:
-        return str(self.config.hydra.runtime.choices.get("hydra/launcher", "basic"))
+        """The launcher's name. Hydra's own default is `basic`, ours is `local`: basic has to be asked for."""
+        name = str(self.config.hydra.runtime.choices.get("hydra/launcher", "basic"))
+        return (
+            "local" if name == "basic" and f"hydra/launcher={name}" not in self.config.hydra.overrides.hydra else name
+        )
 
     def _slots(self) -> tuple[devices.Slot, ...]:
         """One worker each; Hydra's basic launcher runs one, in this process, so that a debugger works."""
@@ -103,8 +111,8 @@ class Multirun:
         settings: StudySettings,
         frozen: FrozenConfig,
         slots: tuple[devices.Slot, ...],
-    ) -> int:
-        """Launch the workers and show the sweep until they are done; returns how often the person asked to leave."""
+    ) -> None:
+        """Launch the workers and show the sweep until they are done."""
         in_process = self._engine == "basic"
         told = worker_settings(
             store,
@@ -117,7 +125,7 @@ class Multirun:
         train = HydraTask(self.task_function, self.hydra_context, frozen, settings.space)
         launcher = self._launcher(WorkerTask(told, train, slots), study.folder, len(slots))
         jobs = [_job(frozen, study.folder, index) for index in range(len(slots))]
-        watch = Watch(
+        Watch(
             store,
             study,
             lambda: _raise_first(launcher.launch(jobs, initial_job_idx=0)),
@@ -125,22 +133,23 @@ class Multirun:
             leave=getattr(launcher, "leave", None),
             kill=getattr(launcher, "kill", None),
             in_process=in_process,
-        )
-        watch.run()
-        return watch.asked
+        ).run()
 
     def _launcher(self, task: WorkerTask, folder: str, workers: int) -> Any:
         config = copy.deepcopy(self.config)
         with open_dict(config.hydra):
             config.hydra.sweep.dir = folder
+            if self._engine == "local":
+                config.hydra.launcher = {"_target_": LOCAL, "workers": workers}
             for key in {"workers", "n_jobs"} & set(config.hydra.launcher):  # the local launcher's, joblib's
                 config.hydra.launcher[key] = workers
+        without_callbacks = HydraContext(config_loader=self._loader, callbacks=Callbacks())  # they run once a trial
         return Plugins.instance().instantiate_launcher(
-            hydra_context=self.hydra_context, task_function=task, config=config
+            hydra_context=without_callbacks, task_function=task, config=config
         )
 
-    def _check_ending(self, study: StudyRecord, asked: int) -> None:
-        if asked:
+    def _check_ending(self, study: StudyRecord, complete: bool) -> None:
+        if study.state == StudyState.OPEN and not complete:
             print(
                 f"Interrupted: {study.name!r} is safe in its store. The same command again goes on where it was.",
                 file=sys.stderr,
@@ -154,7 +163,10 @@ class Multirun:
 
     def _summary(self, store: Store, study: StudyRecord) -> list[TrialRecord]:
         best = reads.best(store, study, 5)
-        command = train_command(study, best[0].params or {}, best[0].seed) if best else None
+        command = None
+        if best:
+            winner = reads.trial(store, study.id, best[0].number)
+            command = train_command(study, winner["params"], winner["seed"], winner["threads"])
         final_summary(store, study, command)
         return best
 

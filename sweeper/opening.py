@@ -170,6 +170,8 @@ def _reopen(store: Store, found: StudyRecord, settings: StudySettings) -> None:
     if budget_epochs != found.budget_epochs:
         writes.set_budget(store, found.id, settings.budget, budget_epochs)
     _wait_for_workers(store, found)
+    if others := reads.worker_rows(store, found.id, alive=True):
+        log.warning("%d workers of another run train for this study already; these come in addition", len(others))
     if found.state != StudyState.OPEN:
         writes.set_state(store, found.id, StudyState.OPEN, None)
 

@@ -7,6 +7,8 @@ renews its lease and its beat, a signal asks it to leave after the epoch that it
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import logging
 import os
 import signal
@@ -23,7 +25,6 @@ from sweeper.checkpoint import Checkpoint, sweep_orphans
 from sweeper.errors import CheckpointError, Diverged, LeaseLost, StoreError, TrialInterrupted
 from sweeper.handle import Trial, as_current
 from sweeper.plan import Plan
-from sweeper.sampling import Proposer
 from sweeper.space import SearchSpace
 from sweeper.store import reads, writes
 from sweeper.store.connection import Store
@@ -49,6 +50,7 @@ class WorkerSettings:
     plan: Plan
     engine: str = "local"
     device: str = "cpu"
+    threads: int | None = None
     driver_pid: int | None = None
     driver_started: float | None = None
     log: str | None = None
@@ -163,6 +165,8 @@ class Worker:
     leave: Leave = field(default_factory=Leave)
 
     def work(self) -> str:
+        from sweeper.sampling import Proposer  # imports Optuna, which a driver can do without
+
         self._store = Store(self.settings.store)
         study = reads.study(self._store, self.settings.study)
         self._study, self._space = study, SearchSpace.from_json(study.space)
@@ -189,6 +193,7 @@ class Worker:
             pid=os.getpid(),
             process_started=process.start_time(os.getpid()),
             device=self.settings.device,
+            threads=self.settings.threads,
             engine=self.settings.engine,
             driver_pid=self.settings.driver_pid,
             driver_started=self.settings.driver_started,
@@ -261,6 +266,7 @@ class Worker:
             direction=self._study.direction,
             target_epochs=record.target_epochs,
             keep=self.settings.keep,
+            identity={"study": self._study.name, "config_sha256": _digest([self._study.config, params])},
         )
 
     def _train(self, trial: Trial, lease: Lease, started: float) -> None:
@@ -307,6 +313,10 @@ class Worker:
         log.error("%s", message)
         writes.release(self._store, lease, seconds)
         writes.set_state(self._store, lease.study_id, StudyState.STOPPED, message)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def classify(error: BaseException) -> Failure:

@@ -13,29 +13,26 @@ from sweeper.trial import StudyRecord
 SEED_KEY = re.compile(r"^seed:", re.MULTILINE)
 
 
-def train_command(study: StudyRecord, params: Mapping[str, Any], seed: int | None = None) -> str | None:
+def train_command(
+    study: StudyRecord, params: Mapping[str, Any], seed: int | None = None, threads: int | None = None
+) -> str | None:
     """`python SCRIPT fixed overrides, groups, parameters` and `seed=` where the script's config has that key.
 
-    None for a study of the Python API: its function is no command.
+    `threads`: what torch had in the trial's worker; another number does not sum in the same order, and the last digits
+    differ. None for a study of the Python API: its function is no command.
     """
+    from sweeper.config import trial_overrides  # OmegaConf comes along: 50 ms that only these commands pay
+
     config = study.config
     script = (config.get("script") or {}).get("path")
     if not script or "variants" not in config:
         return None
     ours = _seed(config, params, seed)
     fixed = [text for text in config.get("fixed", []) if not (ours and _key(text) == "seed")]
-    words = ["python", place(script), *fixed, *_parameters(study, params), *ours]
-    return " ".join(map(shlex.quote, words))
-
-
-def _parameters(study: StudyRecord, params: Mapping[str, Any]) -> list[str]:
-    """Config groups first: the keys of the others may come with them."""
-    from sweeper.config import as_override  # OmegaConf comes along: 50 ms that only these commands pay
-
     groups = {parameter["name"] for parameter in study.space if parameter.get("group")}
-    added = set(study.config.get("added", []))
-    ordered = sorted(params.items(), key=lambda item: item[0] not in groups)
-    return [f"{'+' if name in added else ''}{name}={as_override(value)}" for name, value in ordered]
+    overrides = trial_overrides(fixed, groups, config.get("added", []), params)
+    command = " ".join(map(shlex.quote, ["python", place(script), *overrides, *ours]))
+    return f"OMP_NUM_THREADS={threads} {command}" if threads else command
 
 
 def _seed(config: Mapping[str, Any], params: Mapping[str, Any], seed: int | None) -> list[str]:

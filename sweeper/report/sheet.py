@@ -43,7 +43,7 @@ def collect(store: Store, study: StudyRecord, number: int) -> dict[str, Any]:
         "log": _log(folder, trial["log"]),
         "epochs": rows(epoch_columns(store, study, number)),
         "checkpoints": _checkpoints(store, study, number, folder),
-        "command": train_command(study, trial["params"], trial["seed"]) if trial["params"] else None,
+        "command": train_command(study, trial["params"], trial["seed"], trial["threads"]) if trial["params"] else None,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -58,8 +59,16 @@ def study(store: Store, name: str | None = None) -> StudyRecord:
         names = connection.scalars(sa.select(studies.c.name).order_by(studies.c.created.desc())).all()
     if row is None:
         there = ", ".join(names[:10]) if names else "no study yet"
-        raise StoreError(f"There is no study {name or ''} in {store.address}; it holds: {there}.")
+        raise StoreError(f"There is no study{f' {name}' if name else ''} in {store.address}; it holds: {there}.")
     return _study_record(row)
+
+
+def refreshed(store: Store, study: StudyRecord) -> StudyRecord:
+    """The study as it stands now; its frozen definition, which may be long, is not read again."""
+    names = "state budget budget_epochs granted_epochs next_number message".split()
+    with store.read() as connection:
+        row = connection.execute(sa.select(*(studies.c[name] for name in names)).where(studies.c.id == study.id)).one()
+    return replace(study, **row._mapping)
 
 
 def study_names(store: Store) -> list[str]:
@@ -98,7 +107,7 @@ def all_trials(store: Store, study_id: int, states: Sequence[TrialState] = ()) -
 def trial(store: Store, study_id: int, number: int) -> dict[str, Any]:
     """Everything of one trial, its worker's host, device and log included."""
     query = (
-        sa.select(trials, workers.c.host, workers.c.device, workers.c.log)
+        sa.select(trials, workers.c.host, workers.c.device, workers.c.threads, workers.c.log)
         .join_from(trials, workers, workers.c.id == trials.c.worker_id, isouter=True)
         .where(trials.c.study_id == study_id, trials.c.number == number)
     )

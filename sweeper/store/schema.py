@@ -89,6 +89,7 @@ workers = sa.Table(
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("process_started", sa.Double),
     sa.Column("device", sa.String(64), nullable=False),
+    sa.Column("threads", sa.Integer),
     sa.Column("engine", sa.String(64), nullable=False),
     sa.Column("driver_pid", sa.Integer),
     sa.Column("driver_started", sa.Double),

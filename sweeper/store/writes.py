@@ -98,7 +98,7 @@ def claim(
         if standing.state != StudyState.OPEN:
             return Idle.PAUSED if standing.state == StudyState.PAUSED else Idle.STOPPED
         for number in _expired(connection, study_id) if standing.expired is not None else ():
-            _put_back(connection, study_id, number, "its lease ran out")
+            _put_back(connection, study_id, number, "its lease ran out", killed=True)
         if standing.expired is not None:
             standing = connection.execute(_standing(), {"_study": study_id}).one()
         lease = {"worker_id": worker_id, "_lease_seconds": lease_seconds}
@@ -198,10 +198,10 @@ def _take(connection: sa.Connection, study_id: int, number: int, lease: Mapping[
     return trial_record(row)
 
 
-def _put_back(connection: sa.Connection, study_id: int, number: int, why: str) -> None:
-    """Give a dead worker's trial back; one that killed its worker too often is FAIL `killed`."""
+def _put_back(connection: sa.Connection, study_id: int, number: int, why: str, *, killed: bool) -> None:
+    """Give a worker's trial back; one that killed its worker too often is FAIL `killed`."""
     kills = connection.scalar(sa.select(trials.c.kills).where(trials.c.study_id == study_id, trials.c.number == number))
-    failed = (kills or 0) + 1 >= MAX_ATTEMPTS
+    failed = killed and (kills or 0) + 1 >= MAX_ATTEMPTS
     values: dict[str, Any] = {"state": TrialState.WAITING}
     if failed:
         message = f"its worker died {MAX_ATTEMPTS} times while it ran"
@@ -209,7 +209,12 @@ def _put_back(connection: sa.Connection, study_id: int, number: int, why: str) -
     connection.execute(
         trials.update()
         .where(trials.c.study_id == study_id, trials.c.number == number)
-        .values(kills=trials.c.kills + 1, lease_expires=None, revision=_next_revision(connection, study_id), **values)
+        .values(
+            kills=trials.c.kills + int(killed),
+            lease_expires=None,
+            revision=_next_revision(connection, study_id),
+            **values,
+        )
     )
     _event(connection, study_id, "killed" if failed else "put back", f"trial {number}: {why}", number)
 
@@ -296,7 +301,11 @@ def finish(
         if failure is not None:
             _event(connection, lease.study_id, "failed", f"trial {lease.number}: {failure}: {message}", lease.number)
         if max_failures and study.failures_in_a_row >= max_failures:
-            _stop(connection, lease.study_id, f"{study.failures_in_a_row} trials in a row failed, the last: {message}")
+            _stop(
+                connection,
+                lease.study_id,
+                f"{study.failures_in_a_row} trials in a row failed, the last with: {message}",
+            )
 
 
 @functools.cache
@@ -416,7 +425,8 @@ def end_worker(store: Store, worker_id: int, ending: str) -> None:
             trials.c.state == TrialState.RUNNING,
         )
         for number in connection.scalars(held).all():
-            _put_back(connection, first.study_id, number, f"its worker (process {first.pid}) {ending}")
+            why = f"its worker (process {first.pid}) {ending}"
+            _put_back(connection, first.study_id, number, why, killed=ending == "died")
 
 
 def add_event(store: Store, study_id: int, kind: str, message: str, number: int | None = None) -> None:
