@@ -1,9 +1,10 @@
 """An MLP or a CNN on MNIST's IDX files, or on others of their format.
 
-python experiments/mnist.py experiment=mnist data.root=FOLDER              one training of a CNN
-python experiments/mnist.py data=mnist data.root=FOLDER                    of an MLP
-python experiments/mnist.py --multirun experiment=mnist data.root=FOLDER   a sweep over conf/space/cnn.yaml
-python experiments/mnist.py evaluate=runs/mnist/0007                       a finished trial on the test set
+python experiments/mnist.py data.root=FOLDER                                  one training of a CNN
+python experiments/mnist.py data.root=FOLDER model=mlp                        of an MLP
+python experiments/mnist.py --multirun data.root=FOLDER                       a sweep over conf/space/cnn.yaml
+python experiments/mnist.py --multirun data.root=FOLDER model=mlp space=mlp study=mnist-mlp
+python experiments/mnist.py data.root=FOLDER evaluate=runs/mnist/0007         a finished trial on the test set
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def data(cfg: DictConfig) -> Data:
     return pick("data", DATA, cfg.data.name)(cfg.data.root, **cfg.data.split)
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+@hydra.main(version_base="1.3", config_path="../conf", config_name="mnist")
 def train(cfg: DictConfig) -> None:
     """Train, and report each epoch; or test a finished trial."""
     if cfg.evaluate:

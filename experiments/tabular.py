@@ -1,8 +1,9 @@
 """An MLP on a few hundred rows: breast cancer, a classification, or diabetes, a regression.
 
-python experiments/tabular.py experiment=diabetes                   one training
-python experiments/tabular.py --multirun experiment=breast_cancer   a sweep over conf/space/tabular.yaml
-python experiments/tabular.py evaluate=runs/diabetes/0007           a finished trial on the test set
+python experiments/tabular.py                                       one training on breast cancer
+python experiments/tabular.py --multirun                            a sweep over conf/space/tabular.yaml
+python experiments/tabular.py --multirun experiment=diabetes        the same for diabetes
+python experiments/tabular.py experiment=diabetes evaluate=runs/diabetes/0007   a finished trial on the test set
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def data(cfg: DictConfig) -> Data:
     return pick("data", DATA, cfg.data.name)(**cfg.data.split)
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+@hydra.main(version_base="1.3", config_path="../conf", config_name="tabular")
 def train(cfg: DictConfig) -> None:
     """Train, and report each epoch; or test a finished trial."""
     if cfg.evaluate:
