@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
 JOBS ?= 2
+# `make sweep budget=60 search=sobol`: what is set on make's command line goes to the sweep
+OVERRIDES = $(filter-out ARGS=% PYTHON=% JOBS=%,$(MAKEOVERRIDES))
 
 .DEFAULT_GOAL := help
 
@@ -29,8 +31,8 @@ $(VENV)/installed-dev: $(VENV)/installed
 install: $(VENV)/installed  ## make .venv and install the project into it
 
 .PHONY: sweep
-sweep: install  ## search an MLP on scikit-learn's digits; again: goes on, or says that it is complete (ARGS="budget=60")
-	@$(BIN)/python experiments/digits.py --multirun $(ARGS)
+sweep: install  ## search an MLP on scikit-learn's digits; again: goes on, or says that it is complete (make sweep budget=60)
+	@$(BIN)/python experiments/digits.py --multirun $(OVERRIDES) $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/installed-dev  ## ruff and mypy
