@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper import devices
+from sweeper.checkpoint import check_keep
 from sweeper.driver import Watch, WorkerTask, run_workers, worker_settings
 from sweeper.errors import ConfigError, SweeperError
 from sweeper.grammar import parse
@@ -61,6 +62,8 @@ def run(
     parsed = parse(space)
     if parsed.fixed or parsed.added:
         raise ConfigError(f"A space given to sweeper.run holds ranges and choices alone, but got {parsed.fixed}.")
+    check_keep(keep)
+    slots = tuple(devices.slots(workers))
     settings = StudySettings(
         name=study,
         metric=metric,
@@ -78,7 +81,7 @@ def run(
     if not is_complete(opened, record, settings.plan):
         engine = "python" if workers == 1 else "local"
         told = worker_settings(opened, record, settings.plan, engine=engine, max_failures=max_failures, keep=keep)
-        task = WorkerTask(told, train, tuple(devices.slots(workers)))
+        task = WorkerTask(told, train, slots)
         left = task.work(0) == "left" if workers == 1 else _run_processes(opened, record, task)
         if left:
             raise KeyboardInterrupt(f"the study {study!r} is safe in its store; the same call goes on where it was")

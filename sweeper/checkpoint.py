@@ -341,13 +341,18 @@ def _roll_back(state: Mapping[str, Any], before: Mapping[str, Any], random_befor
 # --------------------------------------------------------------------------------------------- what stays on the disk
 
 
+def check_keep(keep: int) -> None:
+    """Raises ConfigError for a number of checkpoints that leaves nothing to resume from."""
+    if not isinstance(keep, int) or keep < 1:
+        raise ConfigError(f"`keep >= 1` must hold, but got keep={keep}: a resume needs at least the newest checkpoint.")
+
+
 def kept(checkpoints: Sequence[Checkpoint], direction_sign: int, keep: int = 2) -> set[int]:
     """The epochs to keep: the `keep` newest, and the best, with the smallest `direction_sign * value`.
 
     Of equals the first is the best; a value that is None, NaN or infinite never is. `ConfigError` for `keep` < 1.
     """
-    if keep < 1:
-        raise ConfigError(f"`keep >= 1` must hold, but got keep={keep}: a resume needs at least the newest checkpoint.")
+    check_keep(keep)
     epochs = sorted({checkpoint.epoch for checkpoint in checkpoints})[-keep:]
     values = [
         (direction_sign * c.value, c.epoch) for c in checkpoints if c.value is not None and math.isfinite(c.value)
@@ -356,12 +361,14 @@ def kept(checkpoints: Sequence[Checkpoint], direction_sign: int, keep: int = 2) 
 
 
 def prune(folder: Path, checkpoints: Sequence[Checkpoint], direction_sign: int, keep: int = 2) -> list[Checkpoint]:
-    """Delete the files that are not `kept`; returns their checkpoints, whose pointers may go from the store.
-
-    A file outside `folder`, or one that cannot be deleted, stays, with a warning, and so does its pointer.
-    """
+    """Delete the files that are not `kept`; returns their checkpoints, whose pointers may go from the store."""
     epochs = kept(checkpoints, direction_sign, keep)
-    return [c for c in checkpoints if c.epoch not in epochs and _deleted(c.path, folder)]
+    return delete(folder, [c for c in checkpoints if c.epoch not in epochs])
+
+
+def delete(folder: Path, checkpoints: Iterable[Checkpoint]) -> list[Checkpoint]:
+    """Delete files; one outside `folder`, or one that cannot be deleted, stays, with a warning. Returns the deleted."""
+    return [c for c in checkpoints if _deleted(c.path, folder)]
 
 
 def sweep_orphans(folder: Path, known: Iterable[Path]) -> list[Path]:

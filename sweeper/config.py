@@ -89,6 +89,7 @@ class FrozenConfig:
             for key in now:
                 if key == "hydra" or key in volatile:
                     config[key] = copy.deepcopy(now._get_node(key))
+            config.hydra.runtime.choices.update(row["choices"])
             OmegaConf.set_struct(config, True)
             variants.append(Variant(dict(row["choices"]), config))
         return FrozenConfig(tuple(variants), tuple(stored["fixed"]), frozenset(stored["added"]))
@@ -234,12 +235,19 @@ def as_override(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{as_override(item)}" for key, item in value.items()) + "}"
+        return "{" + ",".join(f"{_key(key)}:{as_override(item)}" for key, item in value.items()) + "}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ",".join(as_override(item) for item in value) + "]"
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./-]*", value) and value.lower() not in NOT_STRINGS:
         return value
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    # Hydra reads a backslash as itself, but before a quote and at the end
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value) + "'"
+
+
+def _key(key: Any) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(key)) or str(key).lower() in NOT_STRINGS:
+        raise ConfigError(f"A key in a choice must be a plain word that Hydra's grammar can write, but got {key!r}.")
+    return str(key)
 
 
 def shorthands(sweeper: DictConfig, names: frozenset[str]) -> frozenset[str]:

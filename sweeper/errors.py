@@ -19,6 +19,10 @@ class StoreError(SweeperError):
     """A store that cannot be opened or trusted, or a study that is not in it."""
 
 
+class StudyTaken(StoreError):
+    """Another process began a study of that name, or its first trial, a moment ago."""
+
+
 class CheckpointError(SweeperError):
     """A checkpoint that is missing, torn, changed on disk, or of another shape than the state it should fill."""
 

@@ -29,10 +29,10 @@ OBJECTIVE = "objective"
 class Journal(Protocol):
     """Where a trial's epochs are written down. Any method may raise LeaseLost."""
 
-    epochs_done: int
-    """How many epochs were reported by earlier attempts."""
+    last: EpochReport | None
+    """The last epoch that earlier attempts reported."""
     value: float | None
-    """The study's metric at the last of them."""
+    """The study's metric at that epoch."""
 
     def checkpoints(self) -> Sequence[Checkpoint]: ...
 
@@ -84,8 +84,10 @@ class Trial:
         self._identity = dict(identity or {})
         self._epoch: int | None = None
         self._next_epoch = 0
-        self._epoch_started = time.monotonic()
-        self._metrics: dict[str, float] = {}
+        self._started = time.monotonic()
+        self._seconds = 0.0
+        self._metrics: dict[str, float | None] = {}
+        self._loops = False
 
     def __repr__(self) -> str:
         return f"Trial(number={self.number}, params={dict(self.params)})"
@@ -115,21 +117,27 @@ class Trial:
     def report(self, **metrics: Any) -> None:
         """Report metrics of the current epoch, each a number: `trial.report(train_loss=0.3, val_loss=0.4)`.
 
-        Several calls in one epoch add up. Outside of `epochs()` every call is an epoch of its own. Raises MetricError
-        for what is no number, Diverged when the study's metric or a loss is NaN or infinite.
+        Several calls in one epoch add up, and a call after the loop adds to the last epoch. In a script without
+        `epochs()` every call is an epoch of its own. Raises MetricError for what is no number, Diverged when the
+        study's metric or a loss is NaN or infinite.
         """
-        if self._epoch is None:
-            self._begin(self._next_epoch)
+        if self._epoch is not None:
             self._write(metrics)
-            self._epoch = None
+        elif self._loops and self._next_epoch:
+            self._write_last(metrics)
         else:
+            self._epoch, self._metrics = self._next_epoch, {}
+            self._next_epoch += 1
             self._write(metrics)
+            self._epoch, self._started = None, time.monotonic()
 
     def finish(self, returned: Any) -> float:
         """The trial's value: the study's metric at the last epoch, or the float that the script returned."""
         if returned is not None and self._metric == OBJECTIVE:
-            self._begin(max(0, self._next_epoch - 1))
-            self._write({OBJECTIVE: returned})
+            if self._next_epoch:
+                self._write_last({OBJECTIVE: returned})
+            else:
+                self.report(**{OBJECTIVE: returned})
         if self.value is None:
             raise MetricError(
                 f"A trial must report the study's metric {self._metric!r}, but this one reported "
@@ -139,25 +147,27 @@ class Trial:
         return self.value
 
     def _begin(self, epoch: int) -> None:
-        if epoch != self._epoch and epoch >= self._next_epoch:
-            self._metrics = {}
-        self._epoch, self._next_epoch = epoch, epoch + 1
-        self._epoch_started = time.monotonic()
+        self._epoch, self._next_epoch, self._metrics = epoch, epoch + 1, {}
+        self._started = time.monotonic()
 
-    def _write(self, metrics: Mapping[str, Any]) -> None:
+    def _write_last(self, metrics: Mapping[str, Any]) -> None:
+        """Add to the last epoch, which is over: its seconds stay."""
+        self._epoch = self._next_epoch - 1
+        self._write(metrics, self._seconds)
+        self._epoch = None
+
+    def _write(self, metrics: Mapping[str, Any], seconds: float | None = None) -> None:
         assert self._epoch is not None
-        self._metrics.update({name: _number(name, value) for name, value in metrics.items()})
-        value = self._metrics.get(self._metric)
-        bad = [name for name, number in self._metrics.items() if self._must_be_finite(name) and not _finite(number)]
-        stored = {name: number if _finite(number) else None for name, number in self._metrics.items()}
-        seconds = time.monotonic() - self._epoch_started
-        self.value = value if value is not None and _finite(value) else None
-        self._journal.report(EpochReport(self.number, self._epoch, stored, seconds), self.value)
-        if bad:
-            raise Diverged(f"{bad[0]} is {self._metrics[bad[0]]} at epoch {self._epoch}")
-
-    def _must_be_finite(self, name: str) -> bool:
-        return name == self._metric or "loss" in name
+        new = {name: _number(name, value) for name, value in metrics.items()}
+        self._metrics.update({name: number if math.isfinite(number) else None for name, number in new.items()})
+        self._seconds = time.monotonic() - self._started if seconds is None else seconds
+        if self._metric in self._metrics:
+            self.value = self._metrics[self._metric]
+        report = EpochReport(self.number, self._epoch, dict(self._metrics), self._seconds)
+        self._journal.report(report, self._metrics.get(self._metric))
+        for name, number in new.items():
+            if (name == self._metric or "loss" in name) and not math.isfinite(number):
+                raise Diverged(f"{name} is {number} at epoch {self._epoch}")
 
     def _require_metric(self) -> None:
         if self._metric in self._metrics or self._metric == OBJECTIVE:
@@ -169,28 +179,38 @@ class Trial:
         )
 
     def _restore(self, state: Mapping[str, Any] | None) -> int:
-        if state is None:
+        """Fill `state` from the newest good checkpoint; returns the epoch to go on with."""
+        self._loops = True
+        last = self._journal.last
+        if state is None or (not state and last is None):
             return 0
-        if not state:
-            return self._journal.epochs_done
+        if not state and last is not None:
+            self._remember(last.epoch, last.metrics, last.seconds)
+            return last.epoch + 1
         found = checkpoint.load_newest(self._journal.checkpoints(), state)
         if found is None:
             return 0
         saved, extra = found
-        self._metrics = dict(extra.get("metrics", {}))
+        self._remember(saved.epoch, extra.get("metrics", {}), extra.get("seconds", 0.0))
         self.value = saved.value
         log.info("trial %d goes on after epoch %d from %s", self.number, saved.epoch, saved.path)
         return saved.epoch + 1
 
+    def _remember(self, epoch: int, metrics: Mapping[str, float | None], seconds: float) -> None:
+        self._next_epoch, self._metrics, self._seconds = epoch + 1, dict(metrics), seconds
+
     def _save(self, epoch: int, state: Mapping[str, Any]) -> None:
+        """Write the checkpoint, point to it, and only then delete what is not needed any more."""
         folder = self.folder / "checkpoints"
-        extra = {"metrics": dict(self._metrics), "number": self.number, "seed": self.seed, **self._identity}
+        extra = {"metrics": self._metrics, "seconds": self._seconds, "number": self.number, "seed": self.seed}
         metric = self._metric if self.value is not None else None
-        new = checkpoint.save(folder, epoch, state, metric=metric, value=self.value, extra=extra)
-        known = [old for old in self._journal.checkpoints() if old.epoch != epoch] + [new]
-        kept = checkpoint.kept(known, self._direction.sign, self._keep)
-        self._journal.point_to(new, [old.epoch for old in known if old.epoch not in kept])
-        checkpoint.prune(folder, known, self._direction.sign, self._keep)
+        new = checkpoint.save(folder, epoch, state, metric=metric, value=self.value, extra={**extra, **self._identity})
+        before = [old for old in self._journal.checkpoints() if old.path != new.path]
+        # one that is newer than the epoch just trained was damaged, else the trial had gone on from it
+        kept = checkpoint.kept([*(old for old in before if old.epoch < epoch), new], self._direction.sign, self._keep)
+        gone = [old for old in before if old.epoch not in kept or old.epoch >= epoch]
+        self._journal.point_to(new, [old.epoch for old in gone if old.epoch != epoch])
+        checkpoint.delete(folder, gone)
 
 
 class FolderJournal:
@@ -199,8 +219,9 @@ class FolderJournal:
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "checkpoints"
         self._known = [checkpoint.found(path) for path in sorted(self._folder.glob("epoch=*.pt"))]
-        self.epochs_done = max((old.epoch + 1 for old in self._known), default=0)
-        self.value: float | None = None
+        newest = self._known[-1] if self._known else None
+        self.last = None if newest is None else EpochReport(0, newest.epoch, {}, 0.0)
+        self.value = None if newest is None else newest.value
 
     def checkpoints(self) -> Sequence[Checkpoint]:
         return self._known
@@ -245,14 +266,12 @@ def _device() -> str:
     return "cuda:0" if torch.cuda.is_available() else "cpu"
 
 
-def _finite(number: float) -> bool:
-    return math.isfinite(number)
-
-
 def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or value is None or isinstance(value, str):
+    """A metric as a float; truth values, texts and complex numbers are none."""
+    is_bool = isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
+    if is_bool or value is None or isinstance(value, str | bytes | bytearray):
         raise MetricError(f"A metric is a number, but got {name}={value!r}.")
     try:
         return float(value)
-    except (TypeError, ValueError) as error:
-        raise MetricError(f"A metric is a number, but got {name}={value!r} ({error}).") from None
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise MetricError(f"A metric is a number, but got {name}={value!r:.100} ({error}).") from None

@@ -18,6 +18,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from sweeper import devices
+from sweeper.checkpoint import check_keep
 from sweeper.config import FrozenConfig, HydraTask, as_override, group_overrides, shorthands
 from sweeper.driver import Watch, WorkerTask, worker_settings
 from sweeper.errors import SweeperError
@@ -59,6 +60,7 @@ class Multirun:
         parsed = parse(self.settings["params"], mine, self._group_options)
         frozen = FrozenConfig.compose(self._loader, self.config, parsed.space, parsed.overrides, parsed.added)
         settings = self._study_settings(parsed, frozen, steering)
+        check_keep(self.settings["keep"])
         slots = self._slots()
         store = Store(self.settings["store"] or default_url(self.settings["folder"]), create=True)
         study = open_study(store, settings, on_change=self.settings["on_change"])

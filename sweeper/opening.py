@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper import process
-from sweeper.errors import ConfigError, StudyChanged, SweeperError
+from sweeper.errors import ConfigError, StudyChanged, StudyTaken, SweeperError
 from sweeper.plan import Plan
 from sweeper.space import SearchSpace
 from sweeper.store import reads, writes
@@ -71,10 +71,13 @@ def open_study(store: Store, settings: StudySettings, *, on_change: str = "stop"
         raise ConfigError(f"`on_change` is stop or keep, but got {on_change!r}.")
     found = reads.find_study(store, settings.name)
     if found is None or found.next_number == 0:  # nothing rests on a study without trials: define it anew
-        _create(store, settings, found)
-    else:
-        _compare(found, settings, on_change)
-        _reopen(store, found, settings)
+        try:
+            _create(store, settings, found)
+            return reads.study(store, settings.name)
+        except StudyTaken:  # another process began it in between
+            found = reads.study(store, settings.name)
+    _compare(found, settings, on_change)
+    _reopen(store, found, settings)
     return reads.study(store, settings.name)
 
 
@@ -143,12 +146,20 @@ def study_changes(found: StudyRecord, settings: StudySettings) -> str:
     parts = [difference(text(before), text(settings.definition()), "study")]
     old, new = found.config, settings.config
     parts.append(difference(text(old.get("fixed", [])), text(new.get("fixed", [])), "overrides"))
-    for one, other in zip(old.get("variants", []), new.get("variants", []), strict=False):
-        where = " ".join(f"{key}={value}" for key, value in other["choices"].items())
-        parts.append(difference(one["yaml"], other["yaml"], f"config {where}".strip()))
+    before_yaml, now_yaml = _by_choice(old), _by_choice(new)
+    for where in dict.fromkeys([*before_yaml, *now_yaml]):
+        parts.append(difference(before_yaml.get(where, ""), now_yaml.get(where, ""), f"config {where}".strip()))
     script_old, script_new = old.get("script") or {}, new.get("script") or {}
     parts.append(difference(script_old.get("text", ""), script_new.get("text", ""), script_new.get("path", "script")))
     return "\n".join(dict.fromkeys(part for part in parts if part))
+
+
+def _by_choice(config: dict[str, Any]) -> dict[str, str]:
+    """Each variant's YAML by its choices, as `optimizer=sgd`."""
+    return {
+        " ".join(f"{key}={value}" for key, value in variant["choices"].items()): variant["yaml"]
+        for variant in config.get("variants", [])
+    }
 
 
 def as_begun(study: StudyRecord, settings: StudySettings) -> StudySettings:

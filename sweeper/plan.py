@@ -7,7 +7,7 @@ granted in epochs when a trial is claimed. Where a study does not know its epoch
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -43,9 +43,12 @@ class Plan:
 
     def budget_epochs(self, budget: float) -> int:
         """A budget in full trainings as epochs: what may be granted at most."""
-        if not (math.isfinite(budget) and budget > 0):
-            raise ConfigError(f"`budget` is a number of full trainings above 0, but got {budget}.")
-        return math.floor(budget * (self.full_epochs or 1) + 1e-9)
+        if not isinstance(budget, int | float) or not (math.isfinite(budget) and budget > 0):
+            raise ConfigError(f"`budget` is a number of full trainings above 0, but got {budget!r}.")
+        epochs = math.floor(budget * (self.full_epochs or 1) + 1e-9)
+        if epochs < min(stage.epochs or 1 for stage in self.stages):
+            raise ConfigError(f"`budget` must pay for one trial at least, but got {budget} full trainings.")
+        return epochs
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,16 +67,19 @@ def make_plan(search: str | Mapping[str, Any], *, epochs: int | None = None, sam
     if epochs is not None and epochs < 1:
         raise ConfigError(f"`epochs` must be at least 1, but got {epochs}.")
     unknown = set(mapping) - {"name", "stages"}
-    if unknown or not mapping.get("stages"):
-        raise ConfigError(f"A search has the keys name and stages (at least one), but {name!r} has {sorted(mapping)}.")
-    stages = [_stage(name, stage, epochs) for stage in mapping["stages"]]
+    stages = mapping.get("stages")
+    if unknown or not stages or not isinstance(stages, Sequence):
+        raise ConfigError(
+            f"A search has the keys name and stages (a list, at least one), but {name!r} has {sorted(mapping)}."
+        )
+    stages = [_stage(name, stage, epochs) for stage in stages]
     if sampler is not None:
         stages[-1] = Stage(stages[-1].name, _plain(sampler), stages[-1].epochs)
     return Plan(name, tuple(stages))
 
 
 def _settings(search: str | Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    if not isinstance(search, str):
+    if isinstance(search, Mapping):
         return str(search.get("name", "custom")), search
     if search not in SEARCHES:
         raise ConfigError(f"`search` is one of {', '.join(SEARCHES)}, or a mapping with stages, but got {search!r}.")
@@ -81,14 +87,17 @@ def _settings(search: str | Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
 
 
 def _stage(search: str, stage: Mapping[str, Any], epochs: int | None) -> Stage:
-    unknown = set(stage) - STAGE_KEYS
-    if unknown or "sampler" not in stage:
+    if not isinstance(stage, Mapping) or set(stage) - STAGE_KEYS or "sampler" not in stage:
         raise ConfigError(
             f"A stage has the keys {', '.join(sorted(STAGE_KEYS))}, and a sampler, but one of search {search!r} has "
-            f"{', '.join(sorted(stage)) or 'none'}."
+            f"{', '.join(sorted(map(str, stage))) or 'none'}."
         )
     return Stage(str(stage.get("name", "search")), _plain(stage["sampler"]), epochs)
 
 
 def _plain(sampler: Any) -> str | dict[str, Any]:
-    return sampler if isinstance(sampler, str) else dict(sampler)
+    if isinstance(sampler, str):
+        return sampler
+    if isinstance(sampler, Mapping):
+        return dict(sampler)
+    raise ConfigError(f"A sampler is a name or a mapping with _target_, but got {sampler!r}.")

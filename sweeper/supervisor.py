@@ -27,8 +27,9 @@ from sweeper.errors import SweeperError
 
 log = logging.getLogger("sweeper.supervisor")
 
-MAX_RESTARTS_IN_A_ROW = 3
-"""A worker that dies this often within `QUICK_SECONDS` of its start is not started again."""
+MAX_RESTARTS_IN_A_ROW = 5
+"""A worker that dies this often within `QUICK_SECONDS` of its start is not started again: more often than a trial may kill
+its worker, so that such a trial is given up before the slot is."""
 QUICK_SECONDS = 10.0
 GRACE_SECONDS = 30.0
 """When the driver is gone: how long a process may go on with its epoch before it is cut, and then has to hand back."""
@@ -70,7 +71,10 @@ class Supervisor:
                     if not todo:
                         return
                     index = todo.pop()
-                results[index] = self._run_call(calls[index], slot)
+                try:
+                    results[index] = self._run_call(calls[index], slot)
+                except Exception as error:  # no call may take the slot from the next one
+                    results[index] = error
 
         threads = [threading.Thread(target=serve, args=(slot,), daemon=True) for slot in self.slots[: len(calls)]]
         for thread in threads:
@@ -125,12 +129,15 @@ class Supervisor:
             if answer.exists():
                 return _answer(answer)
         if call.died is not None:
-            call.died(child.pid)
+            try:
+                call.died(child.pid)
+            except Exception:
+                log.exception("%s: nobody could be told that process %d died", slot.name, child.pid)
         return ProcessDied(f"Process {child.pid} ended with {_ending(code)} before it was done; its log: {call.log}.")
 
     def _start(self, call: Call, slot: Slot, answer: Path) -> subprocess.Popen[bytes]:
-        import cloudpickle
-
+        head = pickle.dumps({"path": sys.path, "main": _main_file()})
+        payload = _payload({"function": call.function, "answer": str(answer), "slot": slot})
         call.log.parent.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, **slot.environment, "PYTHONUNBUFFERED": "1"}
         with call.log.open("ab") as output:
@@ -142,8 +149,6 @@ class Supervisor:
                 env=environment,
                 start_new_session=True,  # Ctrl-C in the terminal is the driver's to hear
             )
-        payload = cloudpickle.dumps({"function": call.function, "answer": str(answer), "slot": slot})
-        head = pickle.dumps({"path": sys.path, "main": _main_file()})
         try:
             assert child.stdin is not None
             for part in (head, payload):
@@ -154,11 +159,26 @@ class Supervisor:
         return child
 
 
+def _payload(call: dict[str, Any]) -> bytes:
+    import cloudpickle
+
+    try:
+        return cloudpickle.dumps(call)
+    except Exception as error:
+        raise SweeperError(
+            f"The function must travel to another process, but cannot: {error}. Make what it holds (a lock, an open "
+            "file, a connection) inside of it, or run with one worker in this process."
+        ) from error
+
+
 def _answer(path: Path) -> Any:
     """What the child wrote; this program's own file of a moment ago, in a folder that only this user may enter."""
     import cloudpickle
 
-    return cloudpickle.loads(path.read_bytes())
+    try:
+        return cloudpickle.loads(path.read_bytes())
+    except Exception as error:  # an exception class that does not survive its own pickle, say
+        return SweeperError(f"The call ended, but its answer cannot be read: {error!r}.")
 
 
 def _ending(code: int) -> str:
@@ -190,8 +210,17 @@ def child() -> None:
         answer = error
     path = Path(call["answer"])
     building = path.with_suffix(".tmp")
-    building.write_bytes(cloudpickle.dumps(answer))
+    building.write_bytes(_portable(answer))
     os.replace(building, path)
+
+
+def _portable(answer: Any) -> bytes:
+    import cloudpickle
+
+    try:
+        return cloudpickle.dumps(answer)
+    except Exception as error:
+        return cloudpickle.dumps(SweeperError(f"The call ended, but its answer cannot travel: {error!r}."))
 
 
 def _read(pipe: BinaryIO) -> bytes:

@@ -35,6 +35,9 @@ log = logging.getLogger("sweeper.worker")
 POLL_SECONDS = 0.5
 """How often a worker without a trial looks whether one was handed back."""
 
+OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "can't allocate memory", "not enough memory")
+"""What torch and CUDA's libraries say in a RuntimeError when memory is short."""
+
 Train = Callable[[Trial], Any]
 
 
@@ -94,11 +97,13 @@ class StoreJournal:
     """A trial's journal in the store, every write fenced by its lease."""
 
     def __init__(self, store: Store, lease: Lease, record: TrialRecord, folder: Path, leave: Leave, seconds: float):
-        self.epochs_done = record.epochs_done
+        again = record.attempt > 1
+        reports = reads.epoch_reports(store, lease.study_id, lease.number) if again else []
+        self.last = reports[-1] if reports else None
         self.value = record.value
         self._store, self._lease, self._folder, self._leave = store, lease, folder, leave
         self._lease_seconds = seconds
-        rows = reads.checkpoint_rows(store, lease.study_id, lease.number) if record.attempt > 1 else []
+        rows = reads.checkpoint_rows(store, lease.study_id, lease.number) if again else []
         self._known = [
             Checkpoint(row["epoch"], folder / row["path"], row["sha256"], row["size_bytes"], row["value"])
             for row in rows
@@ -231,14 +236,20 @@ class Worker:
             trial = self._handle(record, lease, dict(params))
             self._train(trial, lease, started)
         except TrialInterrupted:
-            self._beat.lease = None
-            writes.release(self._store, lease, time.monotonic() - started)
-            log.info("trial %d handed back", record.number)
-            self.leave.ask()
+            self._hand_back(lease, time.monotonic() - started)
         except LeaseLost as error:
             log.warning("dropped: %s", error)
         finally:
             self._beat.lease = None
+
+    def _hand_back(self, lease: Lease, seconds: float) -> None:
+        self.leave.ask()
+        self._beat.lease = None
+        try:
+            writes.release(self._store, lease, seconds)
+            log.info("trial %d handed back", lease.number)
+        except LeaseLost as error:
+            log.warning("dropped: %s", error)
 
     def _propose(self, lease: Lease) -> dict[str, Any]:
         """Ask the sampler, outside of any transaction, with everything that the store knows by now."""
@@ -293,8 +304,8 @@ class Worker:
         failure = classify(error)
         message, trace = writes.describe(error)
         log.error("trial %d failed (%s): %s", trial.number, failure, message, exc_info=error)
-        with (trial.folder / "train.log").open("a", encoding="utf-8") as file:
-            file.write(trace)
+        with contextlib.suppress(OSError):  # the trial may have taken its folder away; the store has the traceback
+            (trial.folder / "train.log").open("a", encoding="utf-8").write(trace)
         writes.finish(
             self._store,
             lease,
@@ -323,7 +334,8 @@ def classify(error: BaseException) -> Failure:
     """The reason that the store keeps for an exception."""
     if isinstance(error, Diverged):
         return Failure.DIVERGED
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    said_so = isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or said_so:
         return Failure.OUT_OF_MEMORY
     return Failure.ERROR
 

@@ -169,11 +169,11 @@ def test_ctrl_c_hands_back_and_is_not_taken_for_the_end(run):
 
 def test_a_changed_function_or_space_stops_with_both_ways_on(run):
     run(train, budget=1)
+
+    def other(trial):
+        train(trial)
+
     with pytest.raises(StudyChanged, match=r"(?s)\+ *def other\(trial\):.*on_change=keep.*study=NEW_NAME"):
-
-        def other(trial):
-            train(trial)
-
         run(other, budget=2)
     with pytest.raises(StudyChanged, match=r"high: 2"):
         run(train, budget=2, space={**SPACE, "x": "interval(0, 2)"})
@@ -221,11 +221,11 @@ def test_failures_stop_the_study_with_one_message_and_the_same_call_goes_on(run)
         ({"budget": 0}, ConfigError, "budget"),
         ({"budget": -1}, ConfigError, "budget"),
         ({"budget": float("nan")}, ConfigError, "budget"),
-        ({"budget": "many"}, ConfigError, "budget"),
+        pytest.param({"budget": "many"}, ConfigError, "budget"),
         ({"budget": 0.5, "epochs": None}, ConfigError, "budget"),
         ({"epochs": 0}, ConfigError, "epochs"),
-        ({"workers": 0}, ConfigError, "workers"),
-        ({"keep": 0}, ConfigError, "keep"),
+        pytest.param({"workers": 0}, ConfigError, "workers"),
+        pytest.param({"keep": 0}, ConfigError, "keep"),
         ({"on_change": "ignore"}, ConfigError, "stop or keep"),
         ({"store": "sweeper.db"}, StoreError, "URL"),
     ],

@@ -1,4 +1,4 @@
-"""The trial handle: epochs, reports, checkpoints in their order, exact resume after a cut at any point, clear errors."""
+"""The trial handle: epochs, reports and checkpoints in their order, exact resume after a cut anywhere, clear errors."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class RecordingJournal:
     """Keeps what a store would keep, and every step in its order; `die_at=("report", 2)` dies before that step."""
 
     def __init__(self):
-        self.steps, self.reports, self.known = [], {}, []
-        self.epochs_done, self.value = 0, None
+        self.steps, self.reports, self.values, self.known = [], {}, [], []
+        self.last = self.value = None
         self.die_at = self.ask_after = None
 
     def checkpoints(self):
@@ -37,7 +37,8 @@ class RecordingJournal:
     def report(self, report, value):
         self._step("report", report.epoch)
         self.reports[report.epoch] = report
-        self.epochs_done, self.value = report.epoch + 1, value
+        self.last, self.value = report, value
+        self.values.append((report.epoch, value))
 
     def point_to(self, new, forget_epochs):
         assert new.path.exists(), "the pointer comes before the file"
@@ -247,7 +248,7 @@ def test_a_cut_at_any_point_of_any_epoch_ends_in_the_same_numbers(
     elif step == "file":
         monkeypatch.setattr(handle.checkpoint, "save", dying(handle.checkpoint.save, epoch))
     elif step == "deleting":
-        monkeypatch.setattr(handle.checkpoint, "prune", dying(handle.checkpoint.prune, epoch, position=None))
+        monkeypatch.setattr(handle.checkpoint, "delete", dying(handle.checkpoint.delete, epoch, position=None))
     else:
         journal.die_at = (step, epoch)
     with pytest.raises((Killed, TrialInterrupted)):
@@ -360,6 +361,14 @@ def test_a_metric_of_the_epoch_before_is_not_carried_along(start, journal):
     assert journal.reports[1].metrics == {"val_loss": 0.5}
 
 
+def test_an_epoch_has_no_value_before_its_metric_is_reported(start, journal):
+    trial = start()
+    for _ in trial.epochs(2):
+        trial.report(train_loss=0.9)
+        trial.report(val_loss=0.5)
+    assert journal.values == [(0, None), (0, 0.5), (1, None), (1, 0.5)]
+
+
 def test_outside_of_epochs_every_report_is_an_epoch(start, journal):
     trial = start()
     for loss in (0.5, 0.4, 0.3):
@@ -431,15 +440,18 @@ def test_what_is_no_number_is_refused_with_name_and_value(start, journal, value)
 
 def test_an_epoch_without_any_report_is_an_error_in_words(start):
     with pytest.raises(MetricError, match=r"'val_loss'.* epoch 0 reported nothing: call trial.report\(val_loss=…\)"):
-        for _ in start().epochs(2):
-            pass
+        list(start().epochs(2))
 
 
 def test_a_misspelt_metric_is_told_with_what_was_reported(start):
     trial = start()
-    with pytest.raises(MetricError, match=r"'val_loss'.* epoch 1 reported val_los: .*metric="):
+
+    def misspell():
         for epoch in trial.epochs(2):
             trial.report(**{"val_loss" if epoch == 0 else "val_los": 0.5})
+
+    with pytest.raises(MetricError, match=r"'val_loss'.* epoch 1 reported val_los: .*metric="):
+        misspell()
 
 
 def test_a_trial_without_the_metric_is_an_error_in_words(start):
@@ -462,9 +474,13 @@ def test_a_note_after_the_last_epoch_does_not_take_the_value_away(start, journal
 def test_a_loss_that_is_no_number_ends_the_trial_after_it_is_reported(start, journal, name, bad):
     trial = start()
     metrics = {"val_loss": 0.5, "train_loss": 0.5, name: bad}
-    with pytest.raises(Diverged, match=rf"{name} is (nan|-?inf) at epoch 1"):
+
+    def diverge():
         for epoch in trial.epochs(4, state=counter()):
             trial.report(**({"val_loss": 0.5} if epoch == 0 else metrics))
+
+    with pytest.raises(Diverged, match=rf"{name} is (nan|-?inf) at epoch 1"):
+        diverge()
     assert journal.reports[1].metrics == {**metrics, name: None}
     assert [each.epoch for each in journal.known] == [0]
     assert trial.value == (None if name == "val_loss" else 0.5)
@@ -522,7 +538,7 @@ def test_a_returned_float_joins_the_last_epoch_of_a_trial_that_had_nothing_left_
         1: None,
         2: 0.5,
     }
-    assert journal.epochs_done == 3
+    assert journal.last.epoch == 2
     assert journal.reports[0].metrics == {"accuracy": 0.0}
 
 
@@ -622,11 +638,15 @@ def test_an_exception_in_the_loop_goes_through_and_saves_nothing_more(start, jou
 
 def test_an_except_in_the_script_cannot_swallow_the_leaving(start, journal):
     journal.ask_after = 0
-    with pytest.raises(TrialInterrupted):
+
+    def careless():
         try:
             run(start())
         except Exception:
             pytest.fail("a training script caught it")
+
+    with pytest.raises(TrialInterrupted):
+        careless()
 
 
 # ---- the current trial -----------------------------------------------------------------------------------------------

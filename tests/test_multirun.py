@@ -150,7 +150,10 @@ def test_a_metric_of_an_unknown_name(tmp_path):
         ("optimizer.lr=interval(1,0)", ["optimizer.lr", "low < high"]),
         ("optimizer.lr=tag(log,interval(0,1))", ["optimizer.lr", "low > 0"]),
         ("dept=range(1,3)", ["`dept`", "did you mean depth"]),
-        ("optimizer.momentun=interval(0,1)", ["`optimizer.momentun`", "did you mean optimizer.momentum", "optimizer=sgd"]),
+        (
+            "optimizer.momentun=interval(0,1)",
+            ["`optimizer.momentun`", "did you mean optimizer.momentum", "optimizer=sgd"],
+        ),
         ("optimizer=sgd,lion", ["optimizer", "lion", "adam, sgd"]),
         ("hydra.sweeper.search=bayes", ["random, sobol, bayesian"]),
         ("hydra.sweeper.sampler=cmaess", ["cmaess", "cmaes"]),

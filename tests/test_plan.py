@@ -55,7 +55,16 @@ def test_a_plan_with_a_class_comes_back_too():
 
 @pytest.mark.parametrize(
     ("budget", "epochs", "granted"),
-    [(20, None, 20), (20, 5, 100), (2.5, 10, 25), (1, 1, 1), (2.5, 5, 12), (0.3, 10, 3), (2.9, None, 2), (0.1, 30, 3)],
+    [
+        (20, None, 20),
+        (20, 5, 100),
+        (2.5, 10, 25),
+        (1, 1, 1),
+        (2.5, 5, 12),
+        (2.3, 10, 23),
+        (2.9, None, 2),
+        (1.1, 30, 33),
+    ],
 )
 def test_a_budget_is_full_trainings(budget, epochs, granted):
     assert make_plan("random", epochs=epochs).budget_epochs(budget) == granted

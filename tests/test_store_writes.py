@@ -6,7 +6,6 @@ The laws of claim, lease and fence stand in `contracts/test_store_contract.py`, 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys

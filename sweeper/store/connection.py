@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import uuid
@@ -34,7 +35,7 @@ class Store:
         self.url = _with_driver(url)
         self._sqlite = self.url.get_backend_name() == "sqlite"
         if self._sqlite:
-            _prepare_file(self.url, create)
+            _prepare_file(Path(str(self.url.database)), create)
         self._engine = self._connect(synchronous)
         self._writing = self._engine.execution_options(sweeper_write=True)
         self._check_version(create)
@@ -66,7 +67,10 @@ class Store:
 
     def _connect(self, synchronous: str) -> sa.Engine:
         if not self._sqlite:
-            return sa.create_engine(self.url, pool_pre_ping=True)
+            try:
+                return sa.create_engine(self.url, pool_pre_ping=True)
+            except ModuleNotFoundError:
+                raise StoreError("A PostgreSQL store needs psycopg: pip install 'sweeper[postgres]'.") from None
         engine = sa.create_engine(self.url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
         sa.event.listen(engine, "connect", lambda raw, _: _set_pragmas(raw, synchronous))
         sa.event.listen(engine, "begin", _begin)
@@ -79,14 +83,9 @@ class Store:
         if version is None and create and not self._sqlite:
             with self.write() as connection:
                 schema.create(connection)
-        elif version is None:
-            raise StoreError(f"A store must hold sweeper's tables, but {self.address} has none: name another store=…")
-        elif version > schema.SCHEMA_VERSION:
-            raise StoreError(
-                f"This sweeper reads stores up to version {schema.SCHEMA_VERSION}, but {self.address} has version "
-                f"{version}: a newer sweeper wrote it; upgrade (pip install -U sweeper) or name another store=…"
-            )
-        elif version < schema.SCHEMA_VERSION:
+            return
+        _refuse_version(version, self.address)
+        if version != schema.SCHEMA_VERSION:
             with self.write() as connection:
                 schema.migrate(connection, _version(connection))
 
@@ -104,23 +103,32 @@ def _with_driver(text: str) -> sa.URL:
         ) from None
     if url.get_backend_name() == "postgresql":
         return url.set(drivername="postgresql+psycopg")
+    shown = url.render_as_string(hide_password=True)
     if url.get_backend_name() != "sqlite":
-        raise StoreError(f"A store is SQLite or PostgreSQL, but got {text!r}.")
-    if not url.database or url.database == ":memory:":
-        raise StoreError("A SQLite store is a file, shared by processes, but got one in memory: use sqlite:///FILE.db")
-    return url.set(database=str(Path(url.database).expanduser().absolute()))
+        raise StoreError(f"A store is SQLite or PostgreSQL, but got {shown}.")
+    if not url.database or ":memory:" in url.database or url.query.get("mode") == "memory":
+        raise StoreError(
+            f"A SQLite store is a file, shared by processes, but {shown} is one in memory: use sqlite:///FILE.db"
+        )
+    return sa.URL.create("sqlite", database=str(Path(url.database).expanduser().absolute()))
 
 
-def _prepare_file(url: sa.URL, create: bool) -> None:
-    path = Path(str(url.database))
-    if not path.exists():
-        if not create:
-            raise StoreError(f"There is no store at {path}: start a sweep first, or name another one (--store URL).")
-        path.parent.mkdir(parents=True, exist_ok=True)
+def _prepare_file(path: Path, create: bool) -> None:
+    """Make a missing store where that is wished; refuse what is none, without touching it. Raises StoreError."""
+    try:
         _refuse_network(path)
-        _create_file(path)
-    _refuse_network(path)
-    _refuse_foreign(path)
+        if create and not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _create_file(path)
+        _refuse_foreign(path)
+    except FileNotFoundError:
+        raise StoreError(
+            f"There is no store at {path}: start a sweep first, or name another one (--store URL)."
+        ) from None
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        cure = "make room" if full else "check that file and folder are yours and writable, or name another store"
+        raise StoreError(f"The store {path} cannot be opened: {error.strerror}; {cure}.") from None
 
 
 def _create_file(path: Path) -> None:
@@ -133,20 +141,36 @@ def _create_file(path: Path) -> None:
         engine.dispose()
         with contextlib.suppress(FileExistsError):  # another process was first: its store is as good
             os.link(building, path)
+    except sa.exc.DatabaseError as error:
+        raise StoreError(f"The store {path} cannot be made: {error.orig}; is the disk full or read-only?") from None
     finally:
         engine.dispose()
         building.unlink(missing_ok=True)
 
 
 def _refuse_foreign(path: Path) -> None:
+    """By the file's header alone, without a lock or a journal: what is refused must not be written to."""
     with path.open("rb") as file:
-        header = file.read(len(SQLITE_HEADER))
+        header = file.read(100)
     if not header:
         raise StoreError(
             f"A store must be a database, but {path} is empty (0 bytes): put a copy back, or delete it to start anew."
         )
-    if header != SQLITE_HEADER:
+    if not header.startswith(SQLITE_HEADER):
         raise StoreError(f"A store must be an SQLite database, but {path} is another kind of file.")
+    user_version, application_id = (int.from_bytes(header[at : at + 4], "big") for at in (60, 68))
+    ours = application_id == schema.APPLICATION_ID
+    _refuse_version(user_version if ours else None, str(path))
+
+
+def _refuse_version(version: int | None, address: str) -> None:
+    if version is None:
+        raise StoreError(f"A store must hold sweeper's tables, but {address} has none: name another store=…")
+    if version > schema.SCHEMA_VERSION:
+        raise StoreError(
+            f"This sweeper reads stores up to version {schema.SCHEMA_VERSION}, but {address} has version {version}: a "
+            "newer sweeper wrote it; upgrade (pip install -U sweeper) or name another store=…"
+        )
 
 
 def _refuse_network(path: Path) -> None:

@@ -115,7 +115,8 @@ def trial(store: Store, study_id: int, number: int) -> dict[str, Any]:
         row = connection.execute(query).mappings().one_or_none()
         last = connection.scalar(sa.select(studies.c.next_number).where(studies.c.id == study_id))
     if row is None:
-        raise StoreError(f"A trial's number must be in 0..{(last or 0) - 1}, but got {number}.")
+        there = f"is in 0..{last - 1}" if last else "is none yet, for the study has no trial"
+        raise StoreError(f"A trial's number {there}, but got {number}.")
     return dict(row)
 
 
@@ -143,7 +144,7 @@ def failures(store: Store, study_id: int) -> list[dict[str, Any]]:
     query = (
         sa.select(trials.c.number, trials.c.failure, trials.c.message, trials.c.epochs_done, trials.c.traceback)
         .where(trials.c.study_id == study_id, trials.c.state == TrialState.FAIL)
-        .order_by(trials.c.finished)
+        .order_by(trials.c.revision)
     )
     return _mappings(store, query)
 

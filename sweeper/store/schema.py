@@ -13,6 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 
 SCHEMA_VERSION = 1
+APPLICATION_ID = int.from_bytes(b"SWPR", "big")
+"""SQLite's mark in a file's header: whose file it is, readable without opening the database."""
 
 metadata = sa.MetaData()
 
@@ -128,6 +130,14 @@ trials = sa.Table(
     sa.Column("revision", sa.BigInteger, nullable=False),
     sa.Index("ix_trials_state", "study_id", "state", "value"),
     sa.Index("ix_trials_revision", "study_id", "revision"),
+    # the few that are not finished: what every claim asks for
+    sa.Index(
+        "ix_trials_open",
+        "study_id",
+        "number",
+        sqlite_where=sa.text("finished IS NULL"),
+        postgresql_where=sa.text("finished IS NULL"),
+    ),
 )
 
 epochs = sa.Table(
@@ -203,18 +213,32 @@ def create(connection: sa.Connection) -> None:
     metadata.create_all(connection)
     create_views(connection)
     connection.execute(meta.insert().values(key="schema_version", value=str(SCHEMA_VERSION)))
+    _mark(connection)
 
 
 def create_views(connection: sa.Connection) -> None:
     for name, select in VIEWS.items():
-        connection.execute(sa.text(f"DROP VIEW IF EXISTS {name}"))
         connection.execute(sa.text(f"CREATE VIEW {name} AS {select}"))
+
+
+def drop_views(connection: sa.Connection) -> None:
+    for name in VIEWS:
+        connection.execute(sa.text(f"DROP VIEW IF EXISTS {name}"))
 
 
 def migrate(connection: sa.Connection, version: int) -> None:
     """Lead a store of an older `version` to this one, inside the caller's transaction."""
+    drop_views(connection)  # a view would hold on to a column that is dropped
     for step in range(version, SCHEMA_VERSION):
         for statement in MIGRATIONS[step]:
             connection.execute(sa.text(statement))
     create_views(connection)
     connection.execute(meta.update().where(meta.c.key == "schema_version").values(value=str(SCHEMA_VERSION)))
+    _mark(connection)
+
+
+def _mark(connection: sa.Connection) -> None:
+    """Whose file it is and its version, in SQLite's own header too."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from sweeper.errors import LeaseLost, StoreError
+from sweeper.errors import LeaseLost, StudyTaken
 from sweeper.seeds import derive
 from sweeper.store.connection import Store
 from sweeper.store.reads import trial_record
@@ -31,10 +31,10 @@ MAX_ATTEMPTS = 3
 
 
 def create_study(store: Store, definition: Mapping[str, Any], stage_rows: Iterable[Mapping[str, Any]]) -> int:
-    """Add a study with its stages; raises StoreError when the name is taken (another process was first)."""
+    """Add a study with its stages; raises StudyTaken when the name is (another process was first)."""
     with store.write() as connection:
         if connection.scalar(sa.select(studies.c.id).where(studies.c.name == definition["name"])) is not None:
-            raise StoreError(f"A study's name must be new in its store, but {definition['name']!r} is taken.")
+            raise StudyTaken(f"A study's name must be new in its store, but {definition['name']!r} is taken.")
         study_id = _inserted(connection, studies.insert().values(**definition))
         for row in stage_rows:
             connection.execute(stages.insert().values(study_id=study_id, **row))
@@ -45,12 +45,12 @@ def create_study(store: Store, definition: Mapping[str, Any], stage_rows: Iterab
 def redefine_study(
     store: Store, study_id: int, definition: Mapping[str, Any], stage_rows: Iterable[Mapping[str, Any]]
 ) -> None:
-    """Give a study that has no trial yet another definition; raises StoreError once it has one."""
+    """Give a study that has no trial yet another definition; raises StudyTaken once it has one."""
     with store.write() as connection:
         empty = (studies.c.id == study_id) & (studies.c.next_number == 0)
         values = {**definition, "state": StudyState.OPEN, "message": None}
         if not connection.execute(studies.update().where(empty).values(**values)).rowcount:
-            raise StoreError(f"The study {definition['name']!r} has trials by now: start the same command again.")
+            raise StudyTaken(f"The study {definition['name']!r} has trials by now: start the same command again.")
         connection.execute(stages.delete().where(stages.c.study_id == study_id))
         for row in stage_rows:
             connection.execute(stages.insert().values(study_id=study_id, **row))
@@ -116,7 +116,8 @@ def _standing() -> sa.Select[Any]:
 
     def lowest(state: TrialState, *more: Any) -> Any:
         query = sa.select(sa.func.min(trials.c.number))
-        return query.where(trials.c.study_id == studies.c.id, trials.c.state == state, *more).scalar_subquery()
+        here = (trials.c.study_id == studies.c.id, trials.c.finished.is_(None), trials.c.state == state)
+        return query.where(*here, *more).scalar_subquery()
 
     return sa.select(
         studies.c.state,
@@ -128,7 +129,10 @@ def _standing() -> sa.Select[Any]:
 
 def _expired(connection: sa.Connection, study_id: int) -> Sequence[int]:
     query = sa.select(trials.c.number).where(
-        trials.c.study_id == study_id, trials.c.state == TrialState.RUNNING, trials.c.lease_expires < now()
+        trials.c.study_id == study_id,
+        trials.c.finished.is_(None),
+        trials.c.state == TrialState.RUNNING,
+        trials.c.lease_expires < now(),
     )
     return connection.scalars(query).all()
 

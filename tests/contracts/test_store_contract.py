@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -129,7 +128,7 @@ def test_a_larger_budget_gives_exactly_the_rest(store, study, worker, take):
 
 
 def test_a_smaller_budget_takes_nothing_back(store, study, worker, take):
-    lease = [take(store, study, worker) for _ in range(3)][0]
+    lease, *_ = [take(store, study, worker) for _ in range(3)]
     writes.set_budget(store, study.id, 1, 1)
     writes.release(store, lease)
     assert take(store, study, worker).number == 0
@@ -342,7 +341,12 @@ def end_all(store, study, worker, take, endings, max_failures=2):
             writes.finish(store, lease, TrialState.COMPLETE, value=0.5)
         else:
             writes.finish(
-                store, lease, TrialState.FAIL, failure=Failure(ending), message=f"it {ending}", max_failures=max_failures
+                store,
+                lease,
+                TrialState.FAIL,
+                failure=Failure(ending),
+                message=f"it {ending}",
+                max_failures=max_failures,
             )
 
 

@@ -82,7 +82,7 @@ def test_a_key_that_was_added_is_added_again(study) -> None:
     config = {**study.config, "added": ["extra"]}
     command = train_command(replace(study, config=config), {"extra": None}, None)
     assert command is not None
-    assert command.endswith("seed=3 +extra=null")
+    assert command.endswith("seed=3 ++extra=null")
 
 
 @pytest.mark.parametrize("config", [{}, {"script": {"path": "a.py"}}, {"variants": []}])
