@@ -142,7 +142,7 @@ class Watch:
     study: StudyRecord
     launch: Callable[[], Any]
     view: View
-    leave: Callable[[], None] | None = None
+    leave: Callable[[int], None] | None = None
     kill: Callable[[], None] | None = None
     in_process: bool = False
     asked: int = 0
@@ -217,7 +217,7 @@ class Watch:
 
         def heard(number: int, frame: Any) -> None:
             self.asked += 1
-            threading.Thread(target=self._pass_on, args=(self.asked,), daemon=True).start()
+            threading.Thread(target=self._pass_on, args=(self.asked, number), daemon=True).start()
 
         numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
         before = {number: signal.signal(number, heard) for number in numbers}
@@ -227,10 +227,10 @@ class Watch:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _pass_on(self, asked: int) -> None:
+    def _pass_on(self, asked: int, number: int) -> None:
         words = {1: "leaving: workers finish their epoch and hand back (once more: at once)", 2: "leaving now"}
         log.warning(words.get(asked, "killing the workers"))
         if asked <= 2 and self.leave is not None:
-            self.leave()
+            self.leave(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
         elif self.kill is not None:
             self.kill()

@@ -272,6 +272,6 @@ def _number(name: str, value: Any) -> float:
     if is_bool or value is None or isinstance(value, str | bytes | bytearray):
         raise MetricError(f"A metric is a number, but got {name}={value!r}.")
     try:
-        return float(value)
+        return float(value.detach() if hasattr(value, "detach") else value)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise MetricError(f"A metric is a number, but got {name}={value!r:.100} ({error}).") from None

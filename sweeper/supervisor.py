@@ -28,8 +28,8 @@ from sweeper.errors import SweeperError
 log = logging.getLogger("sweeper.supervisor")
 
 MAX_RESTARTS_IN_A_ROW = 5
-"""A worker that dies this often within `QUICK_SECONDS` of its start is not started again: more often than a trial may kill
-its worker, so that such a trial is given up before the slot is."""
+"""A worker that dies this often within `QUICK_SECONDS` of its start is not started again: more often than a trial may
+kill its worker, so that such a trial is given up before the slot is."""
 QUICK_SECONDS = 10.0
 GRACE_SECONDS = 30.0
 """When the driver is gone: how long a process may go on with its epoch before it is cut, and then has to hand back."""
@@ -83,10 +83,13 @@ class Supervisor:
             thread.join()
         return results
 
-    def leave(self) -> None:
-        """Ask every process to leave after its epoch; asked again, they leave in the middle of it."""
+    def leave(self, number: int = signal.SIGTERM) -> None:
+        """Ask every process to leave after its epoch; asked again, they leave in the middle of it.
+
+        A worker asked by SIGINT takes the time that its epoch needs; by SIGTERM, as before a reboot, only its grace.
+        """
         self._leaving.set()
-        self._signal(signal.SIGTERM)
+        self._signal(number)
 
     def kill(self) -> None:
         self._leaving.set()

@@ -32,6 +32,9 @@ from sweeper.trial import EpochReport, Failure, Idle, Lease, StudyRecord, StudyS
 
 log = logging.getLogger("sweeper.worker")
 
+GRACE_SECONDS = 25.0
+"""How long an epoch may go on after SIGTERM: less than the 30 s that Slurm and most others wait before they kill."""
+
 POLL_SECONDS = 0.5
 """How often a worker without a trial looks whether one was handed back."""
 
@@ -63,10 +66,15 @@ class WorkerSettings:
 
 
 class Leave:
-    """Whether the worker was asked to leave: once, after the epoch; twice, at once."""
+    """Whether the worker was asked to leave: once, after the epoch; twice, at once.
 
-    def __init__(self) -> None:
+    Who asks by SIGTERM (a preemption, a shutdown, a driver that is gone) will kill soon: after `grace_seconds` the
+    epoch is cut, and the trial handed back as its last checkpoint has it.
+    """
+
+    def __init__(self, grace_seconds: float = GRACE_SECONDS) -> None:
         self.asked = threading.Event()
+        self._grace_seconds = grace_seconds
 
     def ask(self) -> None:
         """Leave after this epoch; asked a second time from a signal, leave now."""
@@ -83,12 +91,20 @@ class Leave:
             if self.asked.is_set():
                 raise TrialInterrupted("asked twice to leave")
             self.ask()
+            if number == signal.SIGTERM:
+                cut = threading.Timer(self._grace_seconds, os.kill, (os.getpid(), signal.SIGTERM))
+                timers.append(cut)
+                cut.daemon = True
+                cut.start()
             log.warning("asked to leave: finishing the epoch, then handing the trial back (once more: at once)")
 
+        timers: list[threading.Timer] = []
         before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
+            for timer in timers:
+                timer.cancel()
             for number, handler in before.items():
                 signal.signal(number, handler)
 

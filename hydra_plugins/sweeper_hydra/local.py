@@ -56,9 +56,9 @@ class LocalLauncher(Launcher):
         calls = [self._call(initial_job_idx + index, list(job)) for index, job in enumerate(job_overrides)]
         return [_job_return(result) for result in self._supervisor.run(calls)]
 
-    def leave(self) -> None:
+    def leave(self, number: int) -> None:
         if self._supervisor is not None:
-            self._supervisor.leave()
+            self._supervisor.leave(number)
 
     def kill(self) -> None:
         if self._supervisor is not None:
