@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+import time
 
 import pytest
 import torch
@@ -394,6 +395,21 @@ def test_a_second_signal_cuts_the_epoch(store, study, employ):
     assert employ(heard).work() == "left"
     assert states(store, study) == ["WAITING"]
     assert reads.trial(store, study.id, 0)["kills"] == 0
+
+
+@pytest.mark.parametrize(("number", "is_cut"), [(signal.SIGTERM, True), (signal.SIGINT, False)])
+def test_sigterm_cuts_an_epoch_after_its_grace_and_ctrl_c_never(store, study, employ, number, is_cut):
+    def slow(trial):
+        for _ in trial.epochs(2, state={}):
+            os.kill(os.getpid(), number)
+            time.sleep(1.0)
+            trial.report(val_loss=0.5)
+
+    worker = employ(slow)
+    worker.leave = Leave(grace_seconds=0.2)
+    assert worker.work() == "left"
+    assert reads.trial(store, study.id, 0)["epochs_done"] == (0 if is_cut else 1)
+    assert states(store, study) == ["WAITING"]
 
 
 def test_a_worker_of_a_thread_hears_no_signals():
