@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from sweeper import devices
-from sweeper.checkpoint import check_keep
+from sweeper.beat import Timeouts
 from sweeper.driver import Watch, WorkerTask, run_workers, worker_settings
 from sweeper.errors import ConfigError, SweeperError
 from sweeper.grammar import parse
 from sweeper.handle import OBJECTIVE, Trial
-from sweeper.opening import StudySettings, as_begun, direction_of, is_complete, open_study
+from sweeper.opening import StudySettings, as_begun, check_limits, direction_of, is_complete, open_study
 from sweeper.plan import make_plan
 from sweeper.store import reads
 from sweeper.store.connection import Store, default_url
@@ -39,6 +39,8 @@ def run(
     sampler: str | Mapping[str, Any] | None = None,
     max_failures: int | None = 5,
     keep: int = 2,
+    timeout: float | None = None,
+    epoch_timeout: float | None = None,
     on_change: str = "stop",
 ) -> Study:
     """Search `space` for the best `metric` of `train(trial)`, or go on with the study of that name.
@@ -54,6 +56,7 @@ def run(
         folder: trials train in `folder/<study>/<number>/`.
         workers: 1 runs in this process; more are processes, one a device slot, and `train` is sent to them.
         max_failures: that many failed trials in a row stop the study.
+        timeout, epoch_timeout: seconds that a trial, or one of its epochs, may take; then it is FAIL `timeout`.
         keep: how many of the newest checkpoints of a trial stay, beside the best.
         on_change: `stop` or `keep`, when the study was begun with another definition or another `train`.
 
@@ -62,7 +65,7 @@ def run(
     parsed = parse(space)
     if parsed.fixed or parsed.added:
         raise ConfigError(f"A space given to sweeper.run holds ranges and choices alone, but got {parsed.fixed}.")
-    check_keep(keep)
+    check_limits(keep, max_failures, timeout, epoch_timeout)
     slots = tuple(devices.slots(workers))
     settings = StudySettings(
         name=study,
@@ -80,7 +83,10 @@ def run(
     settings = as_begun(record, settings)
     if not is_complete(opened, record, settings.plan):
         engine = "python" if workers == 1 else "local"
-        told = worker_settings(opened, record, settings.plan, engine=engine, max_failures=max_failures, keep=keep)
+        timeouts = Timeouts(timeout, epoch_timeout)
+        told = worker_settings(
+            opened, record, settings.plan, engine=engine, max_failures=max_failures, keep=keep, timeouts=timeouts
+        )
         task = WorkerTask(told, train, slots)
         left = task.work(0) == "left" if workers == 1 else _run_processes(opened, record, task)
         if left:

@@ -14,13 +14,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper import devices, process
 from sweeper.errors import StoreError
+from sweeper.opening import is_complete
 from sweeper.plan import Plan
 from sweeper.store import reads, writes
 from sweeper.store.connection import Store
@@ -104,9 +105,19 @@ def run_workers(supervisor: Supervisor, task: WorkerTask, folder: Path) -> None:
         )
         for index in range(len(task.slots))
     ]
-    for result in supervisor.run(calls):
-        if isinstance(result, Exception):
-            raise result
+    raise_first([result for result in supervisor.run(calls) if isinstance(result, Exception)], task)
+
+
+def raise_first(errors: Sequence[BaseException], task: WorkerTask) -> None:
+    """Raise what ended a worker, unless the others have finished the study without it."""
+    if not errors:
+        return
+    store = Store(task.settings.store)
+    complete = is_complete(store, reads.study(store, task.settings.study), task.settings.plan)
+    store.close()
+    if not complete:
+        raise errors[0]
+    log.warning("the study is complete, though a worker was given up: %s", errors[0])
 
 
 # ---- watching --------------------------------------------------------------------------------------------------------

@@ -46,6 +46,13 @@ class LeaseLost(BaseException):
     """
 
 
+class TrialTimeout(BaseException):
+    """The trial, or one of its epochs, took longer than it may; it ends as FAIL `timeout`.
+
+    A `BaseException`, so that an `except Exception` in a training script cannot swallow it.
+    """
+
+
 class TrialInterrupted(BaseException):
     """The worker was asked to leave; the epoch is checkpointed and the trial handed back.
 

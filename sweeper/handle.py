@@ -89,6 +89,11 @@ class Trial:
         self._metrics: dict[str, float | None] = {}
         self._loops = False
 
+    @property
+    def epoch_seconds(self) -> float:
+        """How long the current epoch has trained; 0 outside of epochs."""
+        return 0.0 if self._epoch is None else time.monotonic() - self._started
+
     def __repr__(self) -> str:
         return f"Trial(number={self.number}, params={dict(self.params)})"
 
@@ -166,7 +171,7 @@ class Trial:
         report = EpochReport(self.number, self._epoch, dict(self._metrics), self._seconds)
         self._journal.report(report, self._metrics.get(self._metric))
         for name, number in new.items():
-            if (name == self._metric or "loss" in name) and not math.isfinite(number):
+            if (name == self._metric or "loss" in name.lower()) and not math.isfinite(number):
                 raise Diverged(f"{name} is {number} at epoch {self._epoch}")
 
     def _require_metric(self) -> None:

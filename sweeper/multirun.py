@@ -18,12 +18,12 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from sweeper import devices
-from sweeper.checkpoint import check_keep
+from sweeper.beat import Timeouts
 from sweeper.config import FrozenConfig, HydraTask, as_override, group_overrides, shorthands
-from sweeper.driver import Watch, WorkerTask, worker_settings
+from sweeper.driver import Watch, WorkerTask, raise_first, worker_settings
 from sweeper.errors import SweeperError
 from sweeper.grammar import Parsed, parse
-from sweeper.opening import StudySettings, as_begun, direction_of, is_complete, open_study
+from sweeper.opening import StudySettings, as_begun, check_limits, direction_of, is_complete, open_study
 from sweeper.plan import make_plan
 from sweeper.report.command import train_command
 from sweeper.report.live import view_for
@@ -34,7 +34,7 @@ from sweeper.trial import StudyRecord, StudyState, TrialRecord
 
 STEERING = frozenset(
     {"study", "store", "folder", "search", "sampler", "budget", "metric", "direction", "workers"}
-    | {"max_failures", "keep", "on_change"}
+    | {"max_failures", "keep", "on_change", "timeout", "epoch_timeout"}
 )
 """Keys of `hydra.sweeper` that steer the sweep; top-level shorthands for them are no part of a trial's config."""
 
@@ -60,7 +60,7 @@ class Multirun:
         parsed = parse(self.settings["params"], mine, self._group_options)
         frozen = FrozenConfig.compose(self._loader, self.config, parsed.space, parsed.overrides, parsed.added)
         settings = self._study_settings(parsed, frozen, steering)
-        check_keep(self.settings["keep"])
+        check_limits(*(self.settings[name] for name in ("keep", "max_failures", "timeout", "epoch_timeout")))
         slots = self._slots()
         store = Store(self.settings["store"] or default_url(self.settings["folder"]), create=True)
         study = open_study(store, settings, on_change=self.settings["on_change"])
@@ -123,14 +123,16 @@ class Multirun:
             engine=self._engine,
             max_failures=self.settings["max_failures"],
             keep=self.settings["keep"],
+            timeouts=Timeouts(self.settings["timeout"], self.settings["epoch_timeout"]),
         )
         train = HydraTask(self.task_function, self.hydra_context, frozen, settings.space)
-        launcher = self._launcher(WorkerTask(told, train, slots), study.folder, len(slots))
+        task = WorkerTask(told, train, slots)
+        launcher = self._launcher(task, study.folder, len(slots))
         jobs = [_job(frozen, study.folder, index) for index in range(len(slots))]
         Watch(
             store,
             study,
-            lambda: _raise_first(launcher.launch(jobs, initial_job_idx=0)),
+            lambda: raise_first(_errors(launcher.launch(jobs, initial_job_idx=0)), task),
             view_for(plain=in_process),
             leave=getattr(launcher, "leave", None),
             kill=getattr(launcher, "kill", None),
@@ -173,11 +175,9 @@ class Multirun:
         return best
 
 
-def _raise_first(results: Sequence[Any]) -> None:
-    """Raise what a worker's job raised: it is the launcher's or the worker's failure, a trial's never gets here."""
-    for job in results:
-        if job.status is JobStatus.FAILED:
-            raise job._return_value
+def _errors(jobs: Sequence[Any]) -> list[BaseException]:
+    """What workers' jobs raised: a launcher's or a worker's failure, a trial's never gets here."""
+    return [job._return_value for job in jobs if job.status is JobStatus.FAILED]
 
 
 def _job(frozen: FrozenConfig, folder: str, index: int) -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper import process
+from sweeper.checkpoint import check_keep
 from sweeper.errors import ConfigError, StudyChanged, StudyTaken, SweeperError
 from sweeper.plan import Plan
 from sweeper.space import SearchSpace
@@ -60,6 +61,14 @@ class StudySettings:
             "space": self.space.to_json(),
             "plan": self.plan.to_json(),
         }
+
+
+def check_limits(keep: int, max_failures: int | None, timeout: float | None, epoch_timeout: float | None) -> None:
+    """Raises ConfigError for limits that no study could keep, before anything is written."""
+    check_keep(keep)
+    for name, value in (("max_failures", max_failures), ("timeout", timeout), ("epoch_timeout", epoch_timeout)):
+        if value is not None and not (isinstance(value, int | float) and value > 0):
+            raise ConfigError(f"`{name}` must be above 0, or null for no limit, but got {value!r}.")
 
 
 def open_study(store: Store, settings: StudySettings, *, on_change: str = "stop") -> StudyRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import os
 import socket
@@ -15,6 +16,7 @@ def host() -> str:
     return socket.gethostname()
 
 
+@functools.cache
 def user() -> str:
     try:
         return getpass.getuser()

@@ -27,9 +27,9 @@ from sweeper.errors import SweeperError
 
 log = logging.getLogger("sweeper.supervisor")
 
-MAX_RESTARTS_IN_A_ROW = 5
-"""A worker that dies this often within `QUICK_SECONDS` of its start is not started again: more often than a trial may
-kill its worker, so that such a trial is given up before the slot is."""
+MAX_RESTARTS_IN_A_ROW = 7
+"""A worker that dies this often within `QUICK_SECONDS` of its start is not started again: more often than two trials
+may kill their workers, so that such trials are given up before the slot is."""
 QUICK_SECONDS = 10.0
 GRACE_SECONDS = 30.0
 """When the driver is gone: how long a process may go on with its epoch before it is cut, and then has to hand back."""

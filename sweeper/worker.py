@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from sweeper import process
+from sweeper.beat import Beat, Timeouts, end_process
 from sweeper.checkpoint import Checkpoint, sweep_orphans
-from sweeper.errors import CheckpointError, Diverged, LeaseLost, StoreError, TrialInterrupted
+from sweeper.errors import CheckpointError, Diverged, LeaseLost, StoreError, TrialInterrupted, TrialTimeout
 from sweeper.handle import Trial, as_current
 from sweeper.plan import Plan
 from sweeper.space import SearchSpace
@@ -63,6 +64,12 @@ class WorkerSettings:
     max_failures: int | None = None
     keep: int = 2
     lease_seconds: float = writes.LEASE_SECONDS
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+    @property
+    def owns_process(self) -> bool:
+        """Whether the process is an engine's, which may end and be started again."""
+        return self.engine not in ("python", "basic")
 
 
 class Leave:
@@ -81,17 +88,22 @@ class Leave:
         self.asked.set()
 
     @contextlib.contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM ask to leave; a second one interrupts the epoch. Only the main thread hears signals."""
+    def on_signals(self, beat: Beat) -> Iterator[None]:
+        """SIGINT and SIGTERM ask to leave; a second one interrupts the epoch. Only the main thread hears signals.
+
+        SIGUSR1 is the beat's word that a trial is overdue; from elsewhere it warns of the end, as Slurm's does.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
         def heard(number: int, frame: Any) -> None:
+            if number == signal.SIGUSR1 and beat.raise_if_overdue():
+                return
             if self.asked.is_set():
                 raise TrialInterrupted("asked twice to leave")
             self.ask()
-            if number == signal.SIGTERM:
+            if number != signal.SIGINT:
                 cut = threading.Timer(self._grace_seconds, os.kill, (os.getpid(), signal.SIGTERM))
                 timers.append(cut)
                 cut.daemon = True
@@ -99,7 +111,7 @@ class Leave:
             log.warning("asked to leave: finishing the epoch, then handing the trial back (once more: at once)")
 
         timers: list[threading.Timer] = []
-        before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
         try:
             yield
         finally:
@@ -139,42 +151,13 @@ class StoreJournal:
             "size_bytes": new.size_bytes,
             "value": new.value,
         }
-        writes.add_checkpoint(self._store, self._lease, row, forget_epochs)
+        writes.add_checkpoint(self._store, self._lease, row, forget_epochs, self._lease_seconds)
         stay = [old for old in self._known if old.epoch != new.epoch and old.epoch not in forget_epochs]
         self._known = [*stay, new]
 
     def leave_if_asked(self) -> None:
         if self._leave.asked.is_set():
             raise TrialInterrupted("asked to leave")
-
-
-class Beat:
-    """A thread that renews the worker's beat and the lease of the trial in hand, however long an epoch is."""
-
-    def __init__(self, store: Store, worker_id: int, lease_seconds: float) -> None:
-        self.lease: Lease | None = None
-        self._store, self._worker_id, self._lease_seconds = store, worker_id, lease_seconds
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sweeper-beat", daemon=True)
-
-    def __enter__(self) -> Beat:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join(timeout=5)
-
-    def _run(self) -> None:
-        while not self._ended.wait(self._lease_seconds / 4):
-            try:
-                writes.beat(self._store, self._worker_id)
-                if (lease := self.lease) is not None:
-                    writes.renew(self._store, lease, self._lease_seconds)
-            except LeaseLost:
-                log.warning("trial %s: the lease is lost; its next report will stop it", lease and lease.number)
-            except StoreError as error:
-                log.warning("no beat this time: %s", error)
 
 
 @dataclass
@@ -196,7 +179,7 @@ class Worker:
         self._worker_id = self._register(study)
         ending = "died"
         try:
-            with self.leave.on_signals(), Beat(self._store, self._worker_id, self.settings.lease_seconds) as self._beat:
+            with self._new_beat() as self._beat, self.leave.on_signals(self._beat):
                 ending = self._take_trials()
         except TrialInterrupted:
             ending = "left"
@@ -205,6 +188,10 @@ class Worker:
                 writes.end_worker(self._store, self._worker_id, ending)
             self._store.close()
         return ending
+
+    def _new_beat(self) -> Beat:
+        end = end_process if self.settings.owns_process else (lambda: None)
+        return Beat(self._store, self._worker_id, self.settings.lease_seconds, self.settings.timeouts, end)
 
     def _register(self, study: StudyRecord) -> int:
         return writes.add_worker(
@@ -250,6 +237,7 @@ class Worker:
         try:
             params = record.params if record.params is not None else self._propose(lease)
             trial = self._handle(record, lease, dict(params))
+            self._beat.take(trial, lease, record.seconds)
             self._train(trial, lease, started)
         except TrialInterrupted:
             self._hand_back(lease, time.monotonic() - started)
@@ -300,11 +288,14 @@ class Worker:
         """Run the person's function and write the result; what goes wrong in it ends the trial, not the worker."""
         log.info("trial %d starts (attempt %d): %s", trial.number, lease.attempt, dict(trial.params))
         try:
-            with as_current(trial):
-                value = trial.finish(self.train(trial))
+            try:
+                with as_current(trial):
+                    value = trial.finish(self.train(trial))
+            finally:
+                self._beat.let_go()  # a result is written in peace
         except (StoreError, LeaseLost, TrialInterrupted):
             raise
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit, TrialTimeout) as error:
             if _disk_is_full(error):
                 self._stop_for_disk(lease, error, time.monotonic() - started)
                 return
@@ -350,6 +341,8 @@ def classify(error: BaseException) -> Failure:
     """The reason that the store keeps for an exception."""
     if isinstance(error, Diverged):
         return Failure.DIVERGED
+    if isinstance(error, TrialTimeout):
+        return Failure.TIMEOUT
     said_so = isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or said_so:
         return Failure.OUT_OF_MEMORY

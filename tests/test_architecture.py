@@ -17,6 +17,7 @@ LAYERS = [
     ["space", "trial", "borders"],
     ["entries", "grammar", "store", "config", "checkpoint", "devices", "plan", "samplers"],
     ["handle", "sampling", "diagnosis"],
+    ["beat"],
     ["worker", "study"],
     ["supervisor", "report", "opening"],
     ["driver"],

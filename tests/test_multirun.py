@@ -138,6 +138,15 @@ def test_a_worker_that_dies_is_replaced_and_its_trial_goes_on(tmp_path):
     assert [record.attempt for record in trials(tmp_path)][1] == 2
 
 
+@pytest.mark.parametrize(("how", "limit"), [("hang", "timeout"), ("hang", "epoch_timeout"), ("deadlock", "timeout")])
+def test_a_hanging_trial_is_ended_and_the_sweep_goes_on(tmp_path, how, limit):
+    sweep(tmp_path, f"fail={how}", f"hydra.sweeper.{limit}=1.5", "budget=4")
+    records = trials(tmp_path)
+    assert [record.failure for record in records] == [None, Failure.TIMEOUT, None, None]
+    assert "timeout of 1.5 s" in str(records[1].message)
+    assert [record.attempt for record in records] == [1, 1, 1, 1]
+
+
 def test_a_metric_of_an_unknown_name(tmp_path):
     done = sweep(tmp_path, "hydra.sweeper.metric=val_los", "hydra.sweeper.max_failures=1", "workers=1", code=1)
     assert "'val_los'" in done.stderr
@@ -162,6 +171,7 @@ def test_a_metric_of_an_unknown_name(tmp_path):
         ("hydra.sweeper.store=mysql://x", ["SQLite or PostgreSQL"]),
         ("hydra.sweeper.direction=up", ["minimize or maximize"]),
         ("workers=0", ["workers"]),
+        ("hydra.sweeper.max_failures=0", ["`max_failures`", "0"]),
     ],
 )
 def test_bad_input_gets_one_clear_line(tmp_path, override, words):

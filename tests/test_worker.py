@@ -416,7 +416,7 @@ def test_a_worker_of_a_thread_hears_no_signals():
     leave, before = Leave(), signal.getsignal(signal.SIGTERM)
 
     def live():
-        with leave.on_signals():
+        with leave.on_signals(None):
             assert signal.getsignal(signal.SIGTERM) is before
 
     thread = threading.Thread(target=live)

@@ -34,6 +34,8 @@ class SweeperConf:
     seed: int = 0
     max_failures: Optional[int] = 5
     keep: int = 2
+    timeout: Optional[float] = None
+    epoch_timeout: Optional[float] = None
     on_change: str = "stop"
 
 

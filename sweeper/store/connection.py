@@ -139,13 +139,25 @@ def _create_file(path: Path) -> None:
         with engine.begin() as connection:
             schema.create(connection)
         engine.dispose()
-        with contextlib.suppress(FileExistsError):  # another process was first: its store is as good
-            os.link(building, path)
+        _put_in_place(building, path)
     except sa.exc.DatabaseError as error:
         raise StoreError(f"The store {path} cannot be made: {error.orig}; is the disk full or read-only?") from None
     finally:
         engine.dispose()
         building.unlink(missing_ok=True)
+
+
+def _put_in_place(building: Path, path: Path) -> None:
+    """Never over another one: what another process was first with is as good."""
+    try:
+        os.link(building, path)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
+            raise
+        if not path.exists():  # a file system without hard links
+            os.rename(building, path)
 
 
 def _refuse_foreign(path: Path) -> None:

@@ -162,7 +162,7 @@ checkpoints = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("epoch", sa.Integer, primary_key=True),
     sa.Column("attempt", sa.Integer, nullable=False),
-    # relative to the study's folder, so that a moved study is found again
+    # relative to the trial's folder, so that a moved study is found again
     sa.Column("path", sa.Text, nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),

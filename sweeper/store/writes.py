@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from sweeper import process
 from sweeper.errors import LeaseLost, StudyTaken
 from sweeper.seeds import derive
 from sweeper.store.connection import Store
@@ -119,12 +120,13 @@ def _standing() -> sa.Select[Any]:
         here = (trials.c.study_id == studies.c.id, trials.c.finished.is_(None), trials.c.state == state)
         return query.where(*here, *more).scalar_subquery()
 
-    return sa.select(
+    standing = sa.select(
         studies.c.state,
         lowest(TrialState.WAITING).label("waiting"),
         lowest(TrialState.RUNNING).label("running"),
         lowest(TrialState.RUNNING, trials.c.lease_expires < now()).label("expired"),
     ).where(studies.c.id == sa.bindparam("_study"))
+    return standing.with_for_update(of=studies)  # SQLite has its BEGIN IMMEDIATE instead
 
 
 def _expired(connection: sa.Connection, study_id: int) -> Sequence[int]:
@@ -257,10 +259,16 @@ def report(
         _upsert(connection, epochs, row, "reported")
 
 
-def add_checkpoint(store: Store, lease: Lease, row: Mapping[str, Any], forget_epochs: Iterable[int] = ()) -> None:
+def add_checkpoint(
+    store: Store,
+    lease: Lease,
+    row: Mapping[str, Any],
+    forget_epochs: Iterable[int] = (),
+    lease_seconds: float = LEASE_SECONDS,
+) -> None:
     """Point to a checkpoint that lies on the disk, and forget those that will be deleted after this commit."""
     with store.write() as connection:
-        _fenced(connection, lease, renew_seconds=LEASE_SECONDS)
+        _fenced(connection, lease, renew_seconds=lease_seconds)
         key = {"study_id": lease.study_id, "number": lease.number, "attempt": lease.attempt}
         _upsert(connection, checkpoints, {**key, **row}, "created")
         for epoch in forget_epochs:
@@ -304,7 +312,7 @@ def finish(
         connection.execute(_delete_epochs(), {"_study": lease.study_id, "_number": lease.number, "_done": done})
         if failure is not None:
             _event(connection, lease.study_id, "failed", f"trial {lease.number}: {failure}: {message}", lease.number)
-        if max_failures and study.failures_in_a_row >= max_failures:
+        if max_failures is not None and study.failures_in_a_row >= max_failures:
             _stop(
                 connection,
                 lease.study_id,
@@ -439,7 +447,8 @@ def add_event(store: Store, study_id: int, kind: str, message: str, number: int 
 
 
 def _event(connection: sa.Connection, study_id: int, kind: str, message: str, number: int | None = None) -> None:
-    connection.execute(events.insert().values(study_id=study_id, kind=kind, message=message, number=number))
+    row = {"study_id": study_id, "kind": kind, "message": message, "number": number, "user": process.user()}
+    connection.execute(events.insert().values(**row))
 
 
 def describe(error: BaseException) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """A training script without torch: a quadratic whose epochs take a moment, for tests of whole sweeps."""
 
 import os
+import signal
 import time
 
 import hydra
@@ -15,6 +16,11 @@ def train(cfg):
         time.sleep(cfg.seconds)
         if cfg.fail == "error":
             raise ValueError(f"broken on purpose at lr {cfg.optimizer.lr}")
+        if cfg.fail == "hang" and trial.number == 1:
+            time.sleep(600)
+        if cfg.fail == "deadlock" and trial.number == 1:
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])  # deaf, as in a C library's lock
+            time.sleep(600)
         if cfg.fail == "diverge":
             trial.report(val_loss=float("nan"))
         if cfg.fail == "exit" and trial.number == 1 and not (marker := trial.folder / "died").exists():
