@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from sweeper.errors import LeaseLost, StoreError, TrialTimeout
 from sweeper.handle import Trial
-from sweeper.store import writes
+from sweeper.store import claims, writes
 from sweeper.store.connection import Store
 from sweeper.trial import Failure, Lease, TrialState
 
@@ -110,7 +110,7 @@ class Beat:
     def _beat(self) -> None:
         lease = self.lease
         try:
-            writes.beat(self._store, self._worker_id)
+            claims.beat(self._store, self._worker_id)
             if lease is not None:
                 writes.renew(self._store, lease, self._lease_seconds)
         except LeaseLost:

@@ -23,7 +23,7 @@ from sweeper import devices, process
 from sweeper.errors import StoreError
 from sweeper.opening import is_complete
 from sweeper.plan import Plan
-from sweeper.store import reads, writes
+from sweeper.store import claims, reads
 from sweeper.store.connection import Store
 from sweeper.supervisor import Call, Supervisor
 from sweeper.trial import StudyRecord
@@ -80,7 +80,7 @@ class WorkerTask:
         study = reads.study(store, self.settings.study)
         for row in reads.worker_rows(store, study.id, alive=True):
             if row["pid"] == pid and row["host"] == process.host():
-                writes.end_worker(store, row["id"], "died")
+                claims.end_worker(store, row["id"], "died")
         store.close()
 
 
@@ -211,7 +211,7 @@ class Watch:
         if self.leave is not None:
             return False
         rows = [row for row in reads.worker_rows(self.store, self.study.id) if row["id"] > before]
-        silent = 2 * writes.LEASE_SECONDS
+        silent = 2 * claims.LEASE_SECONDS
         return bool(rows) and all(row["ended"] is not None or row["beat_seconds_ago"] > silent for row in rows)
 
     def _show(self) -> None:

@@ -18,7 +18,7 @@ from sweeper.checkpoint import check_keep
 from sweeper.errors import ConfigError, StudyChanged, StudyTaken, SweeperError
 from sweeper.plan import Plan
 from sweeper.space import SearchSpace
-from sweeper.store import reads, writes
+from sweeper.store import claims, reads, writes
 from sweeper.store.connection import Store
 from sweeper.trial import FINISHED, Direction, StudyRecord, StudyState
 
@@ -222,7 +222,7 @@ def _driverless(store: Store, study: StudyRecord) -> list[dict[str, Any]]:
         if row["host"] != process.host():
             continue
         if not process.is_alive(row["pid"], row["process_started"]):
-            writes.end_worker(store, row["id"], "died")
+            claims.end_worker(store, row["id"], "died")
         elif row["pid"] != os.getpid() and not (
             row["driver_pid"] and process.is_alive(row["driver_pid"], row["driver_started"])
         ):

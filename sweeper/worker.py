@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ from sweeper.errors import CheckpointError, Diverged, LeaseLost, StoreError, Tri
 from sweeper.handle import Trial, as_current
 from sweeper.plan import Plan
 from sweeper.space import SearchSpace
-from sweeper.store import reads, writes
+from sweeper.store import claims, reads, writes
 from sweeper.store.connection import Store
 from sweeper.trial import EpochReport, Failure, Idle, Lease, StudyRecord, StudyState, TrialRecord, TrialState
 
@@ -63,7 +64,7 @@ class WorkerSettings:
     log: str | None = None
     max_failures: int | None = None
     keep: int = 2
-    lease_seconds: float = writes.LEASE_SECONDS
+    lease_seconds: float = claims.LEASE_SECONDS
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     @property
@@ -185,7 +186,7 @@ class Worker:
             ending = "left"
         finally:
             with contextlib.suppress(StoreError):
-                writes.end_worker(self._store, self._worker_id, ending)
+                claims.end_worker(self._store, self._worker_id, ending)
             self._store.close()
         return ending
 
@@ -194,7 +195,7 @@ class Worker:
         return Beat(self._store, self._worker_id, self.settings.lease_seconds, self.settings.timeouts, end)
 
     def _register(self, study: StudyRecord) -> int:
-        return writes.add_worker(
+        return claims.add_worker(
             self._store,
             study.id,
             host=process.host(),
@@ -222,7 +223,7 @@ class Worker:
         return "left"
 
     def _claim(self) -> TrialRecord | Idle:
-        return writes.claim(
+        return claims.claim(
             self._store,
             self._study.id,
             self._worker_id,
@@ -309,7 +310,7 @@ class Worker:
 
     def _fail(self, trial: Trial, lease: Lease, error: BaseException, seconds: float) -> None:
         failure = classify(error)
-        message, trace = writes.describe(error)
+        message, trace = describe(error)
         log.error("trial %d failed (%s): %s", trial.number, failure, message, exc_info=error)
         with contextlib.suppress(OSError):  # the trial may have taken its folder away; the store has the traceback
             (trial.folder / "train.log").open("a", encoding="utf-8").write(trace)
@@ -335,6 +336,12 @@ class Worker:
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def describe(error: BaseException) -> tuple[str, str]:
+    """An exception as one line and as its traceback."""
+    line = f"{type(error).__name__}: {error}".splitlines()[0]
+    return line[:500], "".join(traceback.format_exception(error))[-20_000:]
 
 
 def classify(error: BaseException) -> Failure:

@@ -12,7 +12,7 @@ from sweeper import process
 from sweeper.opening import StudySettings, open_study
 from sweeper.plan import make_plan
 from sweeper.space import Float, SearchSpace
-from sweeper.store import writes
+from sweeper.store import claims
 from sweeper.store.connection import Store
 from sweeper.trial import Direction, Lease
 
@@ -83,7 +83,7 @@ def hire():
 
     def hire_one(store, study, **more):
         row = {"host": process.host(), "pid": os.getpid(), "device": "cpu", "engine": "test"}
-        return writes.add_worker(store, study.id, **{**row, "process_started": None, **more})
+        return claims.add_worker(store, study.id, **{**row, "process_started": None, **more})
 
     return hire_one
 
@@ -93,7 +93,7 @@ def take():
     """`take(store, study, worker)`: claim a trial; its lease."""
 
     def take_one(store, study, worker, **more):
-        record = writes.claim(store, study.id, worker, grant_epochs=study.full_epochs, **more)
+        record = claims.claim(store, study.id, worker, grant_epochs=study.full_epochs, **more)
         return Lease(record.study_id, record.number, record.attempt, worker)
 
     return take_one

@@ -114,7 +114,7 @@ def test_show_as_json_and_csv(filled: str) -> None:
 
 def test_show_a_trial_without_parameters(url: str) -> None:
     store, study_id = filling.study(url)
-    filling.writes.claim(store, study_id, filling.worker(store, study_id))
+    filling.claims.claim(store, study_id, filling.worker(store, study_id))
     assert "has not proposed them" in ask("show", "0", "--store", url).stdout
 
 

@@ -14,7 +14,7 @@ from sweeper.errors import ConfigError, StudyChanged, SweeperError
 from sweeper.opening import as_begun, direction_of, is_complete, open_study, study_changes
 from sweeper.plan import Plan, make_plan
 from sweeper.space import Categorical, Float, SearchSpace
-from sweeper.store import reads, writes
+from sweeper.store import claims, reads, writes
 from sweeper.trial import Direction, StudyState, TrialState
 
 CONFIG = {
@@ -44,7 +44,7 @@ def begun(store, settings, hire, take):
         study = open_study(store, asked or settings(**more))
         worker = hire(store, study)
         writes.finish(store, take(store, study, worker), TrialState.COMPLETE, value=0.5)
-        writes.end_worker(store, worker, "finished")
+        claims.end_worker(store, worker, "finished")
         return reads.study(store, study.name)
 
     return make

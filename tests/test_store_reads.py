@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from sweeper.errors import StoreError
-from sweeper.store import reads, schema, writes
+from sweeper.store import claims, reads, schema, writes
 from sweeper.trial import Direction, EpochReport, Failure, StudyRecord, TrialState
 
 
@@ -121,7 +121,7 @@ def test_questions_that_come_often_use_an_index(store, study, hire, question):
     ask = {
         "best": lambda: reads.best(store, study, 5),
         "counts": lambda: reads.counts(store, study.id),
-        "claim": lambda: writes.claim(store, study.id, worker),
+        "claim": lambda: claims.claim(store, study.id, worker),
     }[question]
     plans = {text: steps for text, steps in asked_of(store, ask).items() if "FROM trials" in text}
     ways = [step for steps in plans.values() for step in steps if "trials" in step]
@@ -211,7 +211,7 @@ def test_what_runs_and_what_ended_last(store, study, worker, train, take):
 
 def test_workers_that_live(store, study, hire):
     one, other = hire(store, study), hire(store, study)
-    writes.end_worker(store, one, "left")
+    claims.end_worker(store, one, "left")
     assert [row["id"] for row in reads.worker_rows(store, study.id, alive=True)] == [other]
     assert [row["ending"] for row in reads.worker_rows(store, study.id)] == ["left", None]
 

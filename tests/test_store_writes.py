@@ -15,8 +15,8 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from sweeper.errors import LeaseLost, StoreError
-from sweeper.store import reads, schema, writes
+from sweeper.errors import LeaseLost
+from sweeper.store import claims, reads, schema, writes
 from sweeper.trial import EpochReport, Failure, Idle, StudyState, TrialState
 
 EXPIRED = -1.0
@@ -36,11 +36,11 @@ def start(code, store, study, *arguments):
     """Run `code` in another process; it finds `store`, `study_id`, `worker` and `arguments`."""
     head = """
         import json, os, signal, sys, time
-        from sweeper.store import reads, writes
+        from sweeper.store import claims, reads, writes
         from sweeper.store.connection import Store
         from sweeper.trial import EpochReport, Idle, Lease, TrialRecord, TrialState
         store, study_id, arguments = Store(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-        worker = writes.add_worker(store, study_id, host="here", pid=os.getpid(), device="cpu", engine="test")
+        worker = claims.add_worker(store, study_id, host="here", pid=os.getpid(), device="cpu", engine="test")
     """
     text = textwrap.dedent(head) + textwrap.dedent(code)
     return subprocess.Popen(
@@ -54,7 +54,7 @@ def start(code, store, study, *arguments):
 
 TAKE_ALL = """
     taken = []
-    while isinstance(record := writes.claim(store, study_id, worker, grant_epochs=2), TrialRecord):
+    while isinstance(record := claims.claim(store, study_id, worker, grant_epochs=2), TrialRecord):
         lease = Lease(study_id, record.number, record.attempt, worker)
         writes.set_params(store, lease, {"x": 0.5})
         for epoch in range(2):
@@ -77,7 +77,7 @@ def test_many_processes_train_every_trial_once_and_spend_exactly_the_budget(stor
 
 def test_a_kill_in_the_middle_of_a_write_leaves_the_store_as_before(store, study):
     code = """
-        record = writes.claim(store, study_id, worker)
+        record = claims.claim(store, study_id, worker)
         writes._fenced = lambda *args, **more: os.kill(os.getpid(), signal.SIGKILL)
         writes.set_params(store, Lease(study_id, 0, 1, worker), {"x": 0.5})
     """
@@ -136,7 +136,7 @@ def test_an_expired_lease_counts_as_a_kill_and_is_told(store, study, worker, tak
 def test_a_trial_of_a_dead_worker_is_told_with_its_process(store, study, hire, take):
     worker = hire(store, study, pid=4711)
     take(store, study, worker)
-    writes.end_worker(store, worker, "died")
+    claims.end_worker(store, worker, "died")
     (event,) = [each for each in reads.event_rows(store, study.id) if each["kind"] == "put back"]
     assert "process 4711" in event["message"]
     assert "died" in event["message"]
@@ -145,14 +145,14 @@ def test_a_trial_of_a_dead_worker_is_told_with_its_process(store, study, hire, t
 def test_a_trial_that_killed_too_often_no_longer_blocks_the_end(store, begin, hire):
     study = begin(store, name="short", budget=1)
     worker = hire(store, study)
-    for _ in range(writes.MAX_ATTEMPTS):
-        writes.claim(store, study.id, worker, lease_seconds=EXPIRED)
-    assert writes.claim(store, study.id, worker) is Idle.DONE
+    for _ in range(claims.MAX_ATTEMPTS):
+        claims.claim(store, study.id, worker, lease_seconds=EXPIRED)
+    assert claims.claim(store, study.id, worker) is Idle.DONE
 
 
 def test_a_worker_that_is_gone_is_gone(store, study, worker):
-    writes.end_worker(store, worker, "finished")
-    writes.end_worker(store, worker, "died")
+    claims.end_worker(store, worker, "finished")
+    claims.end_worker(store, worker, "died")
     (row,) = reads.worker_rows(store, study.id)
     assert row["ending"] == "finished"
 
@@ -161,7 +161,7 @@ def test_a_beat_is_seen(store, study, worker):
     with store.write() as connection:
         connection.execute(schema.workers.update().values(beat=0.0))
     (silent,) = reads.worker_rows(store, study.id)
-    writes.beat(store, worker)
+    claims.beat(store, worker)
     (row,) = reads.worker_rows(store, study.id)
     assert row["beat"] > silent["beat"]
     assert row["beat_seconds_ago"] < silent["beat_seconds_ago"]
@@ -186,28 +186,6 @@ def test_two_studies_of_one_store_do_not_touch_each_other(store, begin, hire, ta
     assert [record.state for record in reads.all_trials(store, other.id)] == [TrialState.RUNNING]
     writes.report(store, same_number, EpochReport(0, 0, {"val_loss": 0.1}, 0.0), 0.1)
     assert reads.epoch_reports(store, one.id) == []
-
-
-def test_an_error_is_described_in_one_line_and_in_full():
-    try:
-        raise ValueError("first line\nsecond line")
-    except ValueError as error:
-        line, trace = writes.describe(error)
-    assert line == "ValueError: first line"
-    assert trace.startswith("Traceback")
-    assert "second line" in trace
-
-
-def test_an_error_without_words_is_described_too():
-    line, trace = writes.describe(KeyError())
-    assert line.startswith("KeyError")
-    assert "KeyError" in trace
-
-
-def test_an_endless_error_is_cut():
-    line, trace = writes.describe(ValueError("x" * 100_000))
-    assert len(line) <= 500
-    assert len(trace) <= 20_000
 
 
 def test_a_study_on_a_disk_that_is_full_says_so_and_goes_on_later(store, study, worker, take):

@@ -17,9 +17,9 @@ from sweeper import worker as working
 from sweeper.errors import CheckpointError, ConfigError, StoreError, TrialInterrupted
 from sweeper.handle import current_trial
 from sweeper.plan import Plan, Stage
-from sweeper.store import reads, schema, writes
+from sweeper.store import claims, reads, schema, writes
 from sweeper.trial import Failure, Lease, StudyState, TrialState
-from sweeper.worker import Leave, Worker, WorkerSettings
+from sweeper.worker import Leave, Worker, WorkerSettings, describe
 
 EXPIRED = -1.0
 
@@ -317,7 +317,7 @@ def test_a_store_that_cannot_be_written_does_not_fail_the_trial(store, study, em
 
 
 def test_a_trial_that_kills_its_workers_does_not_keep_the_others_from_their_work(store, study, employ, hire, take):
-    for _ in range(writes.MAX_ATTEMPTS):
+    for _ in range(claims.MAX_ATTEMPTS):
         take(store, study, hire(store, study), lease_seconds=EXPIRED)
     assert employ(quick).work() == "finished"
     assert states(store, study) == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
@@ -433,7 +433,7 @@ def lose(store, study, hire):
     with store.write() as connection:
         connection.execute(schema.trials.update().where(schema.trials.c.state == "RUNNING").values(lease_expires=0.0))
     other = hire(store, study)
-    record = writes.claim(store, study.id, other)
+    record = claims.claim(store, study.id, other)
     return Lease(record.study_id, record.number, record.attempt, other)
 
 
@@ -498,7 +498,7 @@ def test_a_lease_is_renewed_while_an_epoch_is_long(store, begin, employ, hire):
         for _ in trial.epochs(1):
             for _ in range(6):
                 threading.Event().wait(0.3)
-                claimed.append(writes.claim(store, study.id, other, grant_epochs=1))
+                claimed.append(claims.claim(store, study.id, other, grant_epochs=1))
             trial.report(val_loss=0.5)
 
     employ(long, of=study, lease_seconds=1.5).work()
@@ -593,3 +593,28 @@ def test_a_worker_leaves_no_thread_behind(store, study, employ):
 def test_a_worker_that_cannot_propose_says_why(store, study, employ):
     with pytest.raises(ConfigError, match="nonsense"):
         employ(quick, plan=Plan("random", (Stage("search", "nonsense"),))).work()
+
+
+# ---- errors as words ------------------------------------------------------------------------------------------------
+
+
+def test_an_error_is_described_in_one_line_and_in_full():
+    try:
+        raise ValueError("first line\nsecond line")
+    except ValueError as error:
+        line, trace = describe(error)
+    assert line == "ValueError: first line"
+    assert trace.startswith("Traceback")
+    assert "second line" in trace
+
+
+def test_an_error_without_words_is_described_too():
+    line, trace = describe(KeyError())
+    assert line.startswith("KeyError")
+    assert "KeyError" in trace
+
+
+def test_an_endless_error_is_cut():
+    line, trace = describe(ValueError("x" * 100_000))
+    assert len(line) <= 500
+    assert len(trace) <= 20_000

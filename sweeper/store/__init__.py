@@ -1,1 +1,1 @@
-"""The study store: `schema` its tables, `connection` its opening, `writes` and `reads` the only SQL."""
+"""The study store: `schema` its tables, `connection` its opening, `reads`, `claims` and `writes` the only SQL."""

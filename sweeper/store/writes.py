@@ -1,4 +1,4 @@
-"""Everything that changes the store: the claim, the fenced writes of a trial, workers and events.
+"""What changes studies and trials: a study's settings, and the fenced writes of the worker that holds a trial.
 
 Each function is one short transaction. Whoever writes for a trial passes its lease, and every such write is fenced:
 it names the trial's attempt and says `state = 'RUNNING'`; where no row answers, the lease is lost (`LeaseLost`) and
@@ -8,25 +8,17 @@ nothing is written. Nothing samples, trains or composes in here.
 from __future__ import annotations
 
 import functools
-import traceback as traceback_module
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from sweeper import process
 from sweeper.errors import LeaseLost, StudyTaken
-from sweeper.seeds import derive
+from sweeper.store.claims import LEASE_SECONDS
 from sweeper.store.connection import Store
-from sweeper.store.reads import trial_record
-from sweeper.store.schema import checkpoints, epochs, events, now, stages, studies, trials, workers
-from sweeper.trial import EpochReport, Failure, Idle, Lease, StudyState, TrialRecord, TrialState
-
-LEASE_SECONDS = 60.0
-MAX_ATTEMPTS = 3
-"""A trial whose worker died this often is FAIL `killed`: it is the trial that kills."""
-
+from sweeper.store.rows import inserted, next_revision, note_event, upsert
+from sweeper.store.schema import checkpoints, epochs, now, stages, studies, trials
+from sweeper.trial import EpochReport, Failure, Lease, StudyState, TrialState
 
 # ---- studies ---------------------------------------------------------------------------------------------------------
 
@@ -36,10 +28,10 @@ def create_study(store: Store, definition: Mapping[str, Any], stage_rows: Iterab
     with store.write() as connection:
         if connection.scalar(sa.select(studies.c.id).where(studies.c.name == definition["name"])) is not None:
             raise StudyTaken(f"A study's name must be new in its store, but {definition['name']!r} is taken.")
-        study_id = _inserted(connection, studies.insert().values(**definition))
+        study_id = inserted(connection, studies.insert().values(**definition))
         for row in stage_rows:
             connection.execute(stages.insert().values(study_id=study_id, **row))
-        _event(connection, study_id, "created", f"study {definition['name']} created")
+        note_event(connection, study_id, "created", f"study {definition['name']} created")
     return study_id
 
 
@@ -55,7 +47,7 @@ def redefine_study(
         connection.execute(stages.delete().where(stages.c.study_id == study_id))
         for row in stage_rows:
             connection.execute(stages.insert().values(study_id=study_id, **row))
-        _event(connection, study_id, "created", f"study {definition['name']} defined anew")
+        note_event(connection, study_id, "created", f"study {definition['name']} defined anew")
 
 
 def set_budget(store: Store, study_id: int, budget: float, budget_epochs: int) -> None:
@@ -64,7 +56,7 @@ def set_budget(store: Store, study_id: int, budget: float, budget_epochs: int) -
         connection.execute(
             studies.update().where(studies.c.id == study_id).values(budget=budget, budget_epochs=budget_epochs)
         )
-        _event(connection, study_id, "budget", f"budget set to {budget:g} full trainings")
+        note_event(connection, study_id, "budget", f"budget set to {budget:g} full trainings")
 
 
 def set_state(store: Store, study_id: int, state: StudyState, message: str | None = None) -> None:
@@ -74,155 +66,7 @@ def set_state(store: Store, study_id: int, state: StudyState, message: str | Non
         values["failures_in_a_row"] = 0
     with store.write() as connection:
         connection.execute(studies.update().where(studies.c.id == study_id).values(**values))
-        _event(connection, study_id, state.lower(), message or f"study is {state}")
-
-
-# ---- the claim -------------------------------------------------------------------------------------------------------
-
-
-def claim(
-    store: Store,
-    study_id: int,
-    worker_id: int,
-    *,
-    stage: int = 0,
-    grant_epochs: int | None = None,
-    lease_seconds: float = LEASE_SECONDS,
-) -> TrialRecord | Idle:
-    """Take a trial: first one that was handed back or whose lease ran out, then a new number within the budget.
-
-    The budget is granted here, in the same transaction as the number, so that no race can overspend it. A new trial
-    has no parameters yet: its worker proposes them outside this transaction (`set_params`).
-    """
-    with store.write() as connection:
-        standing = connection.execute(_standing(), {"_study": study_id}).one()
-        if standing.state != StudyState.OPEN:
-            return Idle.PAUSED if standing.state == StudyState.PAUSED else Idle.STOPPED
-        for number in _expired(connection, study_id) if standing.expired is not None else ():
-            _put_back(connection, study_id, number, "its lease ran out", killed=True)
-        if standing.expired is not None:
-            standing = connection.execute(_standing(), {"_study": study_id}).one()
-        lease = {"worker_id": worker_id, "_lease_seconds": lease_seconds}
-        if standing.waiting is not None:
-            return _take(connection, study_id, standing.waiting, lease)
-        new = _new_trial(connection, study_id, stage, grant_epochs, lease)
-        if new is not None:
-            return new
-        return Idle.DONE if standing.running is None else Idle.WAIT
-
-
-@functools.cache
-def _standing() -> sa.Select[Any]:
-    """One row: the study's state, and the lowest number that waits, runs, or whose lease ran out."""
-
-    def lowest(state: TrialState, *more: Any) -> Any:
-        query = sa.select(sa.func.min(trials.c.number))
-        here = (trials.c.study_id == studies.c.id, trials.c.finished.is_(None), trials.c.state == state)
-        return query.where(*here, *more).scalar_subquery()
-
-    standing = sa.select(
-        studies.c.state,
-        lowest(TrialState.WAITING).label("waiting"),
-        lowest(TrialState.RUNNING).label("running"),
-        lowest(TrialState.RUNNING, trials.c.lease_expires < now()).label("expired"),
-    ).where(studies.c.id == sa.bindparam("_study"))
-    return standing.with_for_update(of=studies)  # SQLite has its BEGIN IMMEDIATE instead
-
-
-def _expired(connection: sa.Connection, study_id: int) -> Sequence[int]:
-    query = sa.select(trials.c.number).where(
-        trials.c.study_id == study_id,
-        trials.c.finished.is_(None),
-        trials.c.state == TrialState.RUNNING,
-        trials.c.lease_expires < now(),
-    )
-    return connection.scalars(query).all()
-
-
-def _new_trial(
-    connection: sa.Connection, study_id: int, stage: int, grant_epochs: int | None, lease: Mapping[str, Any]
-) -> TrialRecord | None:
-    """The next number, if the budget has room for its epochs; it is RUNNING from the start."""
-    study = connection.execute(_grant(), {"_study": study_id, "_cost": grant_epochs or 1}).one_or_none()
-    if study is None:
-        return None
-    number = study.next_number - 1
-    row = {
-        "study_id": study_id,
-        "number": number,
-        "stage": stage,
-        "state": TrialState.RUNNING,
-        "seed": derive(study.seed, "trial", number),
-        "target_epochs": grant_epochs,
-        "attempt": 1,
-        "revision": study.revision,
-    }
-    connection.execute(_insert_trial(), {**row, **lease})
-    return TrialRecord(
-        **{name: value for name, value in row.items() if name != "revision"}, worker_id=lease["worker_id"]
-    )
-
-
-@functools.cache
-def _grant() -> sa.Update:
-    cost = sa.bindparam("_cost", type_=sa.Integer)
-    return (
-        studies.update()
-        .where(studies.c.id == sa.bindparam("_study"), studies.c.granted_epochs + cost <= studies.c.budget_epochs)
-        .values(
-            granted_epochs=studies.c.granted_epochs + cost,
-            next_number=studies.c.next_number + 1,
-            revision=studies.c.revision + 1,
-        )
-        .returning(studies.c.next_number, studies.c.seed, studies.c.revision)
-    )
-
-
-@functools.cache
-def _insert_trial() -> sa.Insert:
-    names = "study_id number stage state seed target_epochs attempt revision worker_id".split()
-    values: dict[str, Any] = {name: sa.bindparam(name, type_=trials.c[name].type) for name in names}
-    expires = now() + sa.bindparam("_lease_seconds", type_=sa.Double)
-    return trials.insert().values(**values, created=now(), started=now(), lease_expires=expires)
-
-
-def _take(connection: sa.Connection, study_id: int, number: int, lease: Mapping[str, Any]) -> TrialRecord:
-    """Give the lease: the attempt number rises, so that an earlier holder can write nothing any more."""
-    row = connection.execute(
-        trials.update()
-        .where(trials.c.study_id == study_id, trials.c.number == number)
-        .values(
-            state=TrialState.RUNNING,
-            attempt=trials.c.attempt + 1,
-            worker_id=lease["worker_id"],
-            lease_expires=now() + lease["_lease_seconds"],
-            started=sa.func.coalesce(trials.c.started, now()),
-            revision=_next_revision(connection, study_id),
-        )
-        .returning(*trials.c)
-    ).one()
-    return trial_record(row)
-
-
-def _put_back(connection: sa.Connection, study_id: int, number: int, why: str, *, killed: bool) -> None:
-    """Give a worker's trial back; one that killed its worker too often is FAIL `killed`."""
-    kills = connection.scalar(sa.select(trials.c.kills).where(trials.c.study_id == study_id, trials.c.number == number))
-    failed = killed and (kills or 0) + 1 >= MAX_ATTEMPTS
-    values: dict[str, Any] = {"state": TrialState.WAITING}
-    if failed:
-        message = f"its worker died {MAX_ATTEMPTS} times while it ran"
-        values = {"state": TrialState.FAIL, "failure": Failure.KILLED, "message": message, "finished": now()}
-    connection.execute(
-        trials.update()
-        .where(trials.c.study_id == study_id, trials.c.number == number)
-        .values(
-            kills=trials.c.kills + int(killed),
-            lease_expires=None,
-            revision=_next_revision(connection, study_id),
-            **values,
-        )
-    )
-    _event(connection, study_id, "killed" if failed else "put back", f"trial {number}: {why}", number)
+        note_event(connection, study_id, state.lower(), message or f"study is {state}")
 
 
 # ---- fenced writes of the worker that holds the lease ----------------------------------------------------------------
@@ -230,7 +74,7 @@ def _put_back(connection: sa.Connection, study_id: int, number: int, why: str, *
 
 def set_params(store: Store, lease: Lease, params: Mapping[str, Any]) -> None:
     with store.write() as connection:
-        revision = _next_revision(connection, lease.study_id)
+        revision = next_revision(connection, lease.study_id)
         _fenced(connection, lease, params=dict(params), revision=revision)
 
 
@@ -256,7 +100,7 @@ def report(
             value=value,
             renew_seconds=lease_seconds,
         )
-        _upsert(connection, epochs, row, "reported")
+        upsert(connection, epochs, row, "reported")
 
 
 def add_checkpoint(
@@ -270,7 +114,7 @@ def add_checkpoint(
     with store.write() as connection:
         _fenced(connection, lease, renew_seconds=lease_seconds)
         key = {"study_id": lease.study_id, "number": lease.number, "attempt": lease.attempt}
-        _upsert(connection, checkpoints, {**key, **row}, "created")
+        upsert(connection, checkpoints, {**key, **row}, "created")
         for epoch in forget_epochs:
             connection.execute(
                 checkpoints.delete().where(
@@ -311,7 +155,9 @@ def finish(
         # an earlier attempt may have reported epochs that this one did not reach again
         connection.execute(_delete_epochs(), {"_study": lease.study_id, "_number": lease.number, "_done": done})
         if failure is not None:
-            _event(connection, lease.study_id, "failed", f"trial {lease.number}: {failure}: {message}", lease.number)
+            note_event(
+                connection, lease.study_id, "failed", f"trial {lease.number}: {failure}: {message}", lease.number
+            )
         if max_failures is not None and study.failures_in_a_row >= max_failures:
             _stop(
                 connection,
@@ -341,13 +187,13 @@ def _delete_epochs() -> sa.Delete:
 
 def _stop(connection: sa.Connection, study_id: int, why: str) -> None:
     connection.execute(studies.update().where(studies.c.id == study_id).values(state=StudyState.STOPPED, message=why))
-    _event(connection, study_id, "stopped", why)
+    note_event(connection, study_id, "stopped", why)
 
 
 def release(store: Store, lease: Lease, seconds: float = 0.0) -> None:
     """Hand a trial back unfinished, as on Ctrl-C: the next worker goes on from its checkpoint."""
     with store.write() as connection:
-        revision = _next_revision(connection, lease.study_id)
+        revision = next_revision(connection, lease.study_id)
         _fenced(
             connection,
             lease,
@@ -355,7 +201,7 @@ def release(store: Store, lease: Lease, seconds: float = 0.0) -> None:
             more_seconds=seconds,
             revision=revision,
         )
-        _event(connection, lease.study_id, "handed back", f"trial {lease.number} handed back", lease.number)
+        note_event(connection, lease.study_id, "handed back", f"trial {lease.number} handed back", lease.number)
 
 
 def renew(store: Store, lease: Lease, lease_seconds: float = LEASE_SECONDS) -> None:
@@ -407,81 +253,6 @@ def _fenced_statement(names: tuple[str, ...], renews: bool, adds: bool) -> sa.Up
     return trials.update().where(*fence).values(**values).returning(trials.c.epochs_done)
 
 
-# ---- workers and events ----------------------------------------------------------------------------------------------
-
-
-def add_worker(store: Store, study_id: int, **row: Any) -> int:
-    with store.write() as connection:
-        return _inserted(connection, workers.insert().values(study_id=study_id, **row))
-
-
-def beat(store: Store, worker_id: int) -> None:
-    with store.write() as connection:
-        connection.execute(workers.update().where(workers.c.id == worker_id).values(beat=now()))
-
-
-def end_worker(store: Store, worker_id: int, ending: str) -> None:
-    """Write that a worker is gone (`finished`, `left`, `died`) and give back what it still held."""
-    with store.write() as connection:
-        first = connection.execute(
-            workers.update()
-            .where(workers.c.id == worker_id, workers.c.ended.is_(None))
-            .values(ended=now(), ending=ending)
-            .returning(workers.c.study_id, workers.c.pid)
-        ).one_or_none()
-        if first is None:
-            return
-        held = sa.select(trials.c.number).where(
-            trials.c.study_id == first.study_id,
-            trials.c.worker_id == worker_id,
-            trials.c.state == TrialState.RUNNING,
-        )
-        for number in connection.scalars(held).all():
-            why = f"its worker (process {first.pid}) {ending}"
-            _put_back(connection, first.study_id, number, why, killed=ending == "died")
-
-
 def add_event(store: Store, study_id: int, kind: str, message: str, number: int | None = None) -> None:
     with store.write() as connection:
-        _event(connection, study_id, kind, message, number)
-
-
-def _event(connection: sa.Connection, study_id: int, kind: str, message: str, number: int | None = None) -> None:
-    row = {"study_id": study_id, "kind": kind, "message": message, "number": number, "user": process.user()}
-    connection.execute(events.insert().values(**row))
-
-
-def describe(error: BaseException) -> tuple[str, str]:
-    """An exception as one line and as its traceback."""
-    line = f"{type(error).__name__}: {error}".splitlines()[0]
-    return line[:500], "".join(traceback_module.format_exception(error))[-20_000:]
-
-
-def _inserted(connection: sa.Connection, insert: sa.Insert) -> int:
-    key = connection.execute(insert).inserted_primary_key
-    assert key is not None
-    return int(key[0])
-
-
-def _next_revision(connection: sa.Connection, study_id: int) -> int:
-    return int(connection.scalar(_raise_revision(), {"_study": study_id}) or 0)
-
-
-@functools.cache
-def _raise_revision() -> Any:
-    update = studies.update().where(studies.c.id == sa.bindparam("_study"))
-    return update.values(revision=studies.c.revision + 1).returning(studies.c.revision)
-
-
-def _upsert(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any], stamp: str) -> None:
-    """Insert the row, or write over the one of the same key; column `stamp` gets the database's time."""
-    connection.execute(_upsert_statement(connection.dialect.name, table, tuple(row), stamp), dict(row))
-
-
-@functools.cache
-def _upsert_statement(dialect: str, table: sa.Table, names: tuple[str, ...], stamp: str) -> Any:
-    values = {name: sa.bindparam(name, type_=table.c[name].type) for name in names}
-    insert = (sqlite if dialect == "sqlite" else postgresql).insert(table).values(**values, **{stamp: now()})
-    keys = [column.name for column in table.primary_key]
-    changed = {name: insert.excluded[name] for name in (*names, stamp) if name not in keys}
-    return insert.on_conflict_do_update(index_elements=keys, set_=changed)
+        note_event(connection, study_id, kind, message, number)

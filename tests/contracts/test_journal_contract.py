@@ -6,7 +6,7 @@ import pytest
 
 from sweeper import checkpoint
 from sweeper.handle import FolderJournal, Trial
-from sweeper.store import reads, writes
+from sweeper.store import claims, reads, writes
 from sweeper.trial import EpochReport, Lease
 from sweeper.worker import Leave, StoreJournal
 
@@ -21,7 +21,7 @@ class InStore:
     def open(self):
         if self.lease is not None:
             writes.release(self.store, self.lease)
-        record = writes.claim(self.store, self.study.id, self.worker)
+        record = claims.claim(self.store, self.study.id, self.worker)
         self.lease = Lease(record.study_id, record.number, record.attempt, self.worker)
         return StoreJournal(self.store, self.lease, record, self.folder, Leave(), 60.0)
 

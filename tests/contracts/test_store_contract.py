@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from sweeper.errors import LeaseLost, StoreError
 from sweeper.seeds import trial_seed
-from sweeper.store import reads, schema, writes
+from sweeper.store import claims, reads, schema, writes
 from sweeper.store.connection import Store
 from sweeper.trial import EpochReport, Failure, Idle, StudyState, TrialRecord, TrialState
 
@@ -61,7 +61,7 @@ def checkpoint_row(epoch, path=None):
 
 
 def test_new_trials_come_in_the_order_of_their_numbers(store, study, worker):
-    claimed = [writes.claim(store, study.id, worker, grant_epochs=None) for _ in range(3)]
+    claimed = [claims.claim(store, study.id, worker, grant_epochs=None) for _ in range(3)]
     assert [record.number for record in claimed] == [0, 1, 2]
     assert {(r.state, r.attempt, r.params, r.worker_id) for r in claimed} == {(TrialState.RUNNING, 1, None, worker)}
     assert [record.seed for record in claimed] == [trial_seed(study.seed, number) for number in range(3)]
@@ -71,7 +71,7 @@ def test_a_trial_that_was_handed_back_is_claimed_before_a_new_number_and_the_low
     leases = [take(store, study, worker) for _ in range(3)]
     for lease in (leases[2], leases[1]):
         writes.release(store, lease)
-    again = [writes.claim(store, study.id, worker) for _ in range(3)]
+    again = [claims.claim(store, study.id, worker) for _ in range(3)]
     assert [(record.number, record.attempt) for record in again] == [(1, 2), (2, 2), (3, 1)]
 
 
@@ -81,13 +81,13 @@ def test_a_trial_that_goes_on_keeps_its_parameters_and_its_epochs(store, study, 
     report(store, lease, 0)
     report(store, lease, 1)
     writes.release(store, lease, seconds=2.0)
-    again = writes.claim(store, study.id, worker)
+    again = claims.claim(store, study.id, worker)
     assert (again.params, again.epochs_done, again.value, again.seconds) == ({"x": 0.25}, 2, 0.5, 2.0)
 
 
 def test_a_lease_that_ran_out_is_given_to_the_next_one_who_asks(store, study, worker, take):
     take(store, study, worker, lease_seconds=EXPIRED)
-    again = writes.claim(store, study.id, worker)
+    again = claims.claim(store, study.id, worker)
     assert (again.number, again.attempt) == (0, 2)
 
 
@@ -99,24 +99,24 @@ def test_a_lease_that_is_renewed_does_not_run_out(store, study, worker, take, ke
         "report": lambda: report(store, lease, 0),
         "add_checkpoint": lambda: writes.add_checkpoint(store, lease, checkpoint_row(0)),
     }[keep_alive]()
-    assert writes.claim(store, study.id, worker).number == 1
+    assert claims.claim(store, study.id, worker).number == 1
 
 
 def test_a_study_that_is_paused_or_stopped_gives_nothing(store, study, worker):
     writes.set_state(store, study.id, StudyState.PAUSED)
-    assert writes.claim(store, study.id, worker) is Idle.PAUSED
+    assert claims.claim(store, study.id, worker) is Idle.PAUSED
     writes.set_state(store, study.id, StudyState.STOPPED, "enough")
-    assert writes.claim(store, study.id, worker) is Idle.STOPPED
+    assert claims.claim(store, study.id, worker) is Idle.STOPPED
     writes.set_state(store, study.id, StudyState.OPEN)
-    assert isinstance(writes.claim(store, study.id, worker), TrialRecord)
+    assert isinstance(claims.claim(store, study.id, worker), TrialRecord)
 
 
 def test_a_spent_budget_is_wait_while_a_trial_runs_and_done_afterwards(store, study, worker, take):
     leases = [take(store, study, worker) for _ in range(4)]
-    assert writes.claim(store, study.id, worker) is Idle.WAIT
+    assert claims.claim(store, study.id, worker) is Idle.WAIT
     for lease in leases:
         writes.finish(store, lease, TrialState.COMPLETE, value=0.5)
-    assert writes.claim(store, study.id, worker) is Idle.DONE
+    assert claims.claim(store, study.id, worker) is Idle.DONE
 
 
 def test_a_larger_budget_gives_exactly_the_rest(store, study, worker, take):
@@ -124,7 +124,7 @@ def test_a_larger_budget_gives_exactly_the_rest(store, study, worker, take):
         writes.finish(store, take(store, study, worker), TrialState.COMPLETE, value=0.5)
     writes.set_budget(store, study.id, 6, 6)
     assert [take(store, study, worker).number for _ in range(2)] == [4, 5]
-    assert writes.claim(store, study.id, worker) is Idle.WAIT
+    assert claims.claim(store, study.id, worker) is Idle.WAIT
 
 
 def test_a_smaller_budget_takes_nothing_back(store, study, worker, take):
@@ -132,7 +132,7 @@ def test_a_smaller_budget_takes_nothing_back(store, study, worker, take):
     writes.set_budget(store, study.id, 1, 1)
     writes.release(store, lease)
     assert take(store, study, worker).number == 0
-    assert writes.claim(store, study.id, worker) is Idle.WAIT
+    assert claims.claim(store, study.id, worker) is Idle.WAIT
     assert reads.study(store, study.name).granted_epochs == 3
 
 
@@ -141,7 +141,7 @@ def test_epochs_are_granted_whole_and_never_above_the_budget(store, begin, hire,
     worker = hire(store, study)
     records = [take(store, study, worker).number for _ in range(2)]
     assert records == [0, 1]
-    assert writes.claim(store, study.id, worker, grant_epochs=10) is Idle.WAIT
+    assert claims.claim(store, study.id, worker, grant_epochs=10) is Idle.WAIT
     assert reads.study(store, "deep").granted_epochs == 20
     assert row(store, study, 1)["target_epochs"] == 10
 
@@ -153,7 +153,7 @@ def test_many_at_once_get_every_number_once_and_never_overspend(store, begin, hi
     def work(_):
         own, numbers = Store(url), []
         worker = hire(own, study)
-        while isinstance(record := writes.claim(own, study.id, worker), TrialRecord):
+        while isinstance(record := claims.claim(own, study.id, worker), TrialRecord):
             numbers.append(record.number)
         own.close()
         return numbers
@@ -174,7 +174,7 @@ def test_many_at_once_get_a_trial_that_was_handed_back_only_once(store, begin, h
     def work(_):
         own, taken = Store(url), []
         worker = hire(own, study)
-        while isinstance(record := writes.claim(own, study.id, worker), TrialRecord):
+        while isinstance(record := claims.claim(own, study.id, worker), TrialRecord):
             taken.append((record.number, record.attempt))
         own.close()
         return taken
@@ -200,9 +200,9 @@ WRITES = {
 }
 
 ENDINGS = {
-    "another attempt runs": lambda store, study, lease, other: writes.claim(store, study.id, other),
+    "another attempt runs": lambda store, study, lease, other: claims.claim(store, study.id, other),
     "it was handed back": lambda store, study, lease, other: writes.release(store, lease),
-    "its worker was declared dead": lambda store, study, lease, other: writes.end_worker(
+    "its worker was declared dead": lambda store, study, lease, other: claims.end_worker(
         store, lease.worker_id, "died"
     ),
     "it is finished": lambda store, study, lease, other: writes.finish(store, lease, TrialState.COMPLETE, value=0.5),
@@ -234,19 +234,19 @@ def test_a_late_worker_that_nobody_replaced_may_go_on(store, study, worker, take
 
 
 def test_a_trial_that_killed_its_workers_too_often_fails(store, study, worker):
-    for attempt in range(1, writes.MAX_ATTEMPTS + 1):
-        record = writes.claim(store, study.id, worker, lease_seconds=EXPIRED)
+    for attempt in range(1, claims.MAX_ATTEMPTS + 1):
+        record = claims.claim(store, study.id, worker, lease_seconds=EXPIRED)
         assert (record.number, record.attempt) == (0, attempt)
-    assert writes.claim(store, study.id, worker).number == 1
+    assert claims.claim(store, study.id, worker).number == 1
     failed = row(store, study)
     assert (failed["state"], failed["failure"]) == (TrialState.FAIL, Failure.KILLED)
-    assert str(writes.MAX_ATTEMPTS) in failed["message"]
+    assert str(claims.MAX_ATTEMPTS) in failed["message"]
     assert failed["finished"] is not None
     assert [e["kind"] for e in reads.event_rows(store, study.id) if e["number"] == 0].count("killed") == 1
 
 
 def test_handing_back_is_no_kill(store, study, worker, take):
-    for attempt in range(1, 2 * writes.MAX_ATTEMPTS):
+    for attempt in range(1, 2 * claims.MAX_ATTEMPTS):
         lease = take(store, study, worker)
         assert (lease.number, lease.attempt) == (0, attempt)
         writes.release(store, lease)
@@ -260,7 +260,7 @@ def test_a_worker_that_ends_gives_back_what_it_held_and_nothing_else(store, stud
     finished = take(store, study, worker)
     writes.finish(store, finished, TrialState.COMPLETE, value=0.5)
     for _ in range(2):  # told twice, as by the supervisor and by a new driver
-        writes.end_worker(store, worker, "died")
+        claims.end_worker(store, worker, "died")
     states = [record.state for record in reads.all_trials(store, study.id)]
     assert states == [TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE]
     assert row(store, study)["kills"] == 1
@@ -356,7 +356,7 @@ def test_failures_in_a_row_stop_the_study(store, study, worker, take, failures):
     stopped = reads.study(store, study.name)
     assert stopped.state == StudyState.STOPPED
     assert stopped.message == f"2 trials in a row failed, the last with: it {failures[-1]}"
-    assert writes.claim(store, study.id, worker) is Idle.STOPPED
+    assert claims.claim(store, study.id, worker) is Idle.STOPPED
 
 
 @pytest.mark.parametrize("endings", [("error", "complete", "error"), ("diverged", "diverged", "diverged", "error")])
@@ -384,7 +384,7 @@ def test_what_happens_is_written_down_as_events(store, study, worker, take):
     writes.release(store, take(store, study, worker))
     writes.finish(store, take(store, study, worker), TrialState.FAIL, failure=Failure.ERROR, message="no")
     take(store, study, worker)
-    writes.end_worker(store, worker, "died")
+    claims.end_worker(store, worker, "died")
     writes.set_budget(store, study.id, 9, 9)
     writes.set_state(store, study.id, StudyState.PAUSED)
     writes.add_event(store, study.id, "note", "a word", 1)

@@ -8,7 +8,7 @@ import os
 import sqlalchemy as sa
 
 from sweeper import process
-from sweeper.store import reads, schema, writes
+from sweeper.store import claims, reads, schema, writes
 from sweeper.store.connection import Store
 from sweeper.trial import EpochReport, Failure, Lease, TrialState
 
@@ -54,7 +54,7 @@ def study(url: str, name: str = "digits", *, budget: int = 8, epochs: int = 4, *
 
 def worker(store: Store, study_id: int, log: str | None = None) -> int:
     """A worker that lives as long as this process."""
-    return writes.add_worker(
+    return claims.add_worker(
         store,
         study_id,
         host=process.host(),
@@ -73,7 +73,7 @@ def params(number: int) -> dict:
 
 def begin(store: Store, study_id: int, worker_id: int, epochs: int, loss: float, grant: int = 4) -> Lease:
     """Claim a trial and report so many epochs of it, down to `loss`."""
-    record = writes.claim(store, study_id, worker_id, grant_epochs=grant)
+    record = claims.claim(store, study_id, worker_id, grant_epochs=grant)
     lease = Lease(study_id, record.number, record.attempt, worker_id)
     writes.set_params(store, lease, params(record.number))
     for epoch in range(epochs):

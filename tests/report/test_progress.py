@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from sweeper.report.progress import snapshot
-from sweeper.store import writes
+from sweeper.store import claims, writes
 from sweeper.store.connection import Store
 from sweeper.trial import Failure, StudyState, TrialState
 
@@ -59,7 +59,7 @@ def test_standings(url: str) -> None:
     assert (look(store).standing, look(store).seconds_left) == ("complete", 0.0)
     writes.set_budget(store, study_id, 3, 12)
     assert look(store).standing == "running"
-    writes.end_worker(store, hand, "left")
+    claims.end_worker(store, hand, "left")
     assert look(store).standing == "interrupted"
     writes.set_state(store, study_id, StudyState.STOPPED, "the disk is full")
     assert (look(store).standing, look(store).message) == ("stopped", "the disk is full")
@@ -68,7 +68,7 @@ def test_standings(url: str) -> None:
 def test_a_worker_whose_process_is_gone_is_not_alive(url: str) -> None:
     store, study_id = filling.study(url)
     gone = {"host": filling.process.host(), "pid": 2**22 + 1, "process_started": 1.0}
-    writes.add_worker(store, study_id, **gone, device="cpu", engine="local")
+    claims.add_worker(store, study_id, **gone, device="cpu", engine="local")
     assert look(store).workers == ()
 
 

@@ -1,0 +1,203 @@
+"""The claim, and the workers that claim: who may write for a trial.
+
+A claim is one short transaction; it gives the lease and raises the trial's attempt number, so that an earlier holder
+can write nothing any more. The budget is granted in it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from sweeper.seeds import derive
+from sweeper.store.connection import Store
+from sweeper.store.reads import trial_record
+from sweeper.store.rows import inserted, next_revision, note_event
+from sweeper.store.schema import now, studies, trials, workers
+from sweeper.trial import Failure, Idle, StudyState, TrialRecord, TrialState
+
+LEASE_SECONDS = 60.0
+MAX_ATTEMPTS = 3
+"""A trial whose worker died this often is FAIL `killed`: it is the trial that kills."""
+
+
+def claim(
+    store: Store,
+    study_id: int,
+    worker_id: int,
+    *,
+    stage: int = 0,
+    grant_epochs: int | None = None,
+    lease_seconds: float = LEASE_SECONDS,
+) -> TrialRecord | Idle:
+    """Take a trial: first one that was handed back or whose lease ran out, then a new number within the budget.
+
+    The budget is granted here, in the same transaction as the number, so that no race can overspend it. A new trial
+    has no parameters yet: its worker proposes them outside this transaction (`set_params`).
+    """
+    with store.write() as connection:
+        standing = connection.execute(_standing(), {"_study": study_id}).one()
+        if standing.state != StudyState.OPEN:
+            return Idle.PAUSED if standing.state == StudyState.PAUSED else Idle.STOPPED
+        for number in _expired(connection, study_id) if standing.expired is not None else ():
+            _put_back(connection, study_id, number, "its lease ran out", killed=True)
+        if standing.expired is not None:
+            standing = connection.execute(_standing(), {"_study": study_id}).one()
+        lease = {"worker_id": worker_id, "_lease_seconds": lease_seconds}
+        if standing.waiting is not None:
+            return _take(connection, study_id, standing.waiting, lease)
+        new = _new_trial(connection, study_id, stage, grant_epochs, lease)
+        if new is not None:
+            return new
+        return Idle.DONE if standing.running is None else Idle.WAIT
+
+
+@functools.cache
+def _standing() -> sa.Select[Any]:
+    """One row: the study's state, and the lowest number that waits, runs, or whose lease ran out."""
+
+    def lowest(state: TrialState, *more: Any) -> Any:
+        query = sa.select(sa.func.min(trials.c.number))
+        here = (trials.c.study_id == studies.c.id, trials.c.finished.is_(None), trials.c.state == state)
+        return query.where(*here, *more).scalar_subquery()
+
+    standing = sa.select(
+        studies.c.state,
+        lowest(TrialState.WAITING).label("waiting"),
+        lowest(TrialState.RUNNING).label("running"),
+        lowest(TrialState.RUNNING, trials.c.lease_expires < now()).label("expired"),
+    ).where(studies.c.id == sa.bindparam("_study"))
+    return standing.with_for_update(of=studies)  # SQLite has its BEGIN IMMEDIATE instead
+
+
+def _expired(connection: sa.Connection, study_id: int) -> Sequence[int]:
+    query = sa.select(trials.c.number).where(
+        trials.c.study_id == study_id,
+        trials.c.finished.is_(None),
+        trials.c.state == TrialState.RUNNING,
+        trials.c.lease_expires < now(),
+    )
+    return connection.scalars(query).all()
+
+
+def _new_trial(
+    connection: sa.Connection, study_id: int, stage: int, grant_epochs: int | None, lease: Mapping[str, Any]
+) -> TrialRecord | None:
+    """The next number, if the budget has room for its epochs; it is RUNNING from the start."""
+    study = connection.execute(_grant(), {"_study": study_id, "_cost": grant_epochs or 1}).one_or_none()
+    if study is None:
+        return None
+    number = study.next_number - 1
+    row = {
+        "study_id": study_id,
+        "number": number,
+        "stage": stage,
+        "state": TrialState.RUNNING,
+        "seed": derive(study.seed, "trial", number),
+        "target_epochs": grant_epochs,
+        "attempt": 1,
+        "revision": study.revision,
+    }
+    connection.execute(_insert_trial(), {**row, **lease})
+    return TrialRecord(
+        **{name: value for name, value in row.items() if name != "revision"}, worker_id=lease["worker_id"]
+    )
+
+
+@functools.cache
+def _grant() -> sa.Update:
+    cost = sa.bindparam("_cost", type_=sa.Integer)
+    return (
+        studies.update()
+        .where(studies.c.id == sa.bindparam("_study"), studies.c.granted_epochs + cost <= studies.c.budget_epochs)
+        .values(
+            granted_epochs=studies.c.granted_epochs + cost,
+            next_number=studies.c.next_number + 1,
+            revision=studies.c.revision + 1,
+        )
+        .returning(studies.c.next_number, studies.c.seed, studies.c.revision)
+    )
+
+
+@functools.cache
+def _insert_trial() -> sa.Insert:
+    names = "study_id number stage state seed target_epochs attempt revision worker_id".split()
+    values: dict[str, Any] = {name: sa.bindparam(name, type_=trials.c[name].type) for name in names}
+    expires = now() + sa.bindparam("_lease_seconds", type_=sa.Double)
+    return trials.insert().values(**values, created=now(), started=now(), lease_expires=expires)
+
+
+def _take(connection: sa.Connection, study_id: int, number: int, lease: Mapping[str, Any]) -> TrialRecord:
+    """Give the lease: the attempt number rises, so that an earlier holder can write nothing any more."""
+    row = connection.execute(
+        trials.update()
+        .where(trials.c.study_id == study_id, trials.c.number == number)
+        .values(
+            state=TrialState.RUNNING,
+            attempt=trials.c.attempt + 1,
+            worker_id=lease["worker_id"],
+            lease_expires=now() + lease["_lease_seconds"],
+            started=sa.func.coalesce(trials.c.started, now()),
+            revision=next_revision(connection, study_id),
+        )
+        .returning(*trials.c)
+    ).one()
+    return trial_record(row)
+
+
+def _put_back(connection: sa.Connection, study_id: int, number: int, why: str, *, killed: bool) -> None:
+    """Give a worker's trial back; one that killed its worker too often is FAIL `killed`."""
+    kills = connection.scalar(sa.select(trials.c.kills).where(trials.c.study_id == study_id, trials.c.number == number))
+    failed = killed and (kills or 0) + 1 >= MAX_ATTEMPTS
+    values: dict[str, Any] = {"state": TrialState.WAITING}
+    if failed:
+        message = f"its worker died {MAX_ATTEMPTS} times while it ran"
+        values = {"state": TrialState.FAIL, "failure": Failure.KILLED, "message": message, "finished": now()}
+    connection.execute(
+        trials.update()
+        .where(trials.c.study_id == study_id, trials.c.number == number)
+        .values(
+            kills=trials.c.kills + int(killed),
+            lease_expires=None,
+            revision=next_revision(connection, study_id),
+            **values,
+        )
+    )
+    note_event(connection, study_id, "killed" if failed else "put back", f"trial {number}: {why}", number)
+
+
+# ---- workers ---------------------------------------------------------------------------------------------------------
+
+
+def add_worker(store: Store, study_id: int, **row: Any) -> int:
+    with store.write() as connection:
+        return inserted(connection, workers.insert().values(study_id=study_id, **row))
+
+
+def beat(store: Store, worker_id: int) -> None:
+    with store.write() as connection:
+        connection.execute(workers.update().where(workers.c.id == worker_id).values(beat=now()))
+
+
+def end_worker(store: Store, worker_id: int, ending: str) -> None:
+    """Write that a worker is gone (`finished`, `left`, `died`) and give back what it still held."""
+    with store.write() as connection:
+        first = connection.execute(
+            workers.update()
+            .where(workers.c.id == worker_id, workers.c.ended.is_(None))
+            .values(ended=now(), ending=ending)
+            .returning(workers.c.study_id, workers.c.pid)
+        ).one_or_none()
+        if first is None:
+            return
+        held = sa.select(trials.c.number).where(
+            trials.c.study_id == first.study_id,
+            trials.c.worker_id == worker_id,
+            trials.c.state == TrialState.RUNNING,
+        )
+        for number in connection.scalars(held).all():
+            why = f"its worker (process {first.pid}) {ending}"
+            _put_back(connection, first.study_id, number, why, killed=ending == "died")
