@@ -15,7 +15,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from sweeper.errors import LeaseLost
+from sweeper.errors import LeaseLost, StoreError
 from sweeper.store import claims, reads, schema, writes
 from sweeper.trial import EpochReport, Failure, Idle, StudyState, TrialState
 
