@@ -61,7 +61,7 @@ class WorkerTask:
 
     def work(self, index: int, folder: str | None = None) -> str:
         slot = self._slot(index)
-        settings = replace(self.settings, device=slot.device, threads=slot.threads, log=folder)
+        settings = replace(self.settings, device=slot.device, slot=slot.name, threads=slot.threads, log=folder)
         return Worker(settings, self.train).work()
 
     def _slot(self, index: int) -> devices.Slot:

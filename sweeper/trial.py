@@ -65,7 +65,8 @@ class TrialRecord:
     """One trial as the store knows it.
 
     `params` is None between the claim of a new number and its proposal. `target_epochs` is what the plan has granted
-    so far (None: the script decides). `value` is the study's metric at the last reported epoch.
+    so far (None: the script decides). `alone`: it ran out of memory and has its device to itself now.
+    `value` is the study's metric at the last reported epoch.
     """
 
     study_id: int
@@ -78,6 +79,7 @@ class TrialRecord:
     target_epochs: int | None = None
     stage: int = 0
     attempt: int = 0
+    alone: bool = False
     failure: Failure | None = None
     message: str | None = None
     metrics: Mapping[str, float | None] = field(default_factory=dict)

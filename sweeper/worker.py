@@ -58,6 +58,7 @@ class WorkerSettings:
     plan: Plan
     engine: str = "local"
     device: str = "cpu"
+    slot: str | None = None
     threads: int | None = None
     driver_pid: int | None = None
     driver_started: float | None = None
@@ -177,6 +178,7 @@ class Worker:
         self._study, self._space = study, SearchSpace.from_json(study.space)
         self._proposer = Proposer(self._space, study.direction, self.settings.plan.stages[0].sampler, study.seed)
         self._revision = 0
+        self._patience = claims.Patience(self.settings.lease_seconds / 3)  # longer than between two beats
         self._worker_id = self._register(study)
         ending = "died"
         try:
@@ -202,6 +204,7 @@ class Worker:
             pid=os.getpid(),
             process_started=process.start_time(os.getpid()),
             device=self.settings.device,
+            slot=self.settings.slot,
             threads=self.settings.threads,
             engine=self.settings.engine,
             driver_pid=self.settings.driver_pid,
@@ -229,6 +232,7 @@ class Worker:
             self._worker_id,
             grant_epochs=self.settings.plan.stages[0].epochs,
             lease_seconds=self.settings.lease_seconds,
+            patience=self._patience,
         )
 
     def _run_trial(self, record: TrialRecord) -> None:
@@ -239,7 +243,7 @@ class Worker:
             params = record.params if record.params is not None else self._propose(lease)
             trial = self._handle(record, lease, dict(params))
             self._beat.take(trial, lease, record.seconds)
-            self._train(trial, lease, started)
+            self._train(trial, lease, started, record.alone)
         except TrialInterrupted:
             self._hand_back(lease, time.monotonic() - started)
         except LeaseLost as error:
@@ -285,7 +289,7 @@ class Worker:
             identity={"study": self._study.name, "config_sha256": _digest([self._study.config, params])},
         )
 
-    def _train(self, trial: Trial, lease: Lease, started: float) -> None:
+    def _train(self, trial: Trial, lease: Lease, started: float, alone: bool) -> None:
         """Run the person's function and write the result; what goes wrong in it ends the trial, not the worker."""
         log.info("trial %d starts (attempt %d): %s", trial.number, lease.attempt, dict(trial.params))
         try:
@@ -299,6 +303,10 @@ class Worker:
         except (Exception, SystemExit, TrialTimeout) as error:
             if _disk_is_full(error):
                 self._stop_for_disk(lease, error, time.monotonic() - started)
+                return
+            if classify(error) is Failure.OUT_OF_MEMORY and not alone:
+                log.warning("trial %d ran out of memory; it is tried again alone", trial.number)
+                writes.retry_alone(self._store, lease, describe(error)[0], time.monotonic() - started)
                 return
             self._fail(trial, lease, error, time.monotonic() - started)
             return

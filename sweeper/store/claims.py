@@ -7,7 +7,9 @@ can write nothing any more. The budget is granted in it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,6 +26,23 @@ MAX_ATTEMPTS = 3
 """A trial whose worker died this often is FAIL `killed`: it is the trial that kills."""
 
 
+@dataclass
+class Patience:
+    """Believes that a lease ran out only when it stayed so for `seconds` of this process's own clock.
+
+    The database's clock may jump; a living worker then renews its lease within its next beat, and nobody has taken its
+    trial away by mistake.
+    """
+
+    seconds: float
+    clock: Callable[[], float] = time.monotonic
+    _first_seen: dict[tuple[Any, ...], float] = field(default_factory=dict)
+
+    def is_over(self, lease: tuple[Any, ...]) -> bool:
+        """`lease`: number, attempt and end of the lease; a renewed one is another one."""
+        return self.clock() - self._first_seen.setdefault(lease, self.clock()) >= self.seconds
+
+
 def claim(
     store: Store,
     study_id: int,
@@ -32,21 +51,29 @@ def claim(
     stage: int = 0,
     grant_epochs: int | None = None,
     lease_seconds: float = LEASE_SECONDS,
+    patience: Patience | None = None,
 ) -> TrialRecord | Idle:
     """Take a trial: first one that was handed back or whose lease ran out, then a new number within the budget.
+
+    `patience`: how long a lease that ran out must stay so before it is believed; None believes at once. A trial that
+    ran out of memory has its device to itself: it waits until the others there are done, and they wait for it.
 
     The budget is granted here, in the same transaction as the number, so that no race can overspend it. A new trial
     has no parameters yet: its worker proposes them outside this transaction (`set_params`).
     """
     with store.write() as connection:
-        standing = connection.execute(_standing(), {"_study": study_id}).one()
+        standing = _look(connection, study_id, lease_seconds)
         if standing.state != StudyState.OPEN:
             return Idle.PAUSED if standing.state == StudyState.PAUSED else Idle.STOPPED
-        for number in _expired(connection, study_id) if standing.expired is not None else ():
-            _put_back(connection, study_id, number, "its lease ran out", killed=True)
-        if standing.expired is not None:
-            standing = connection.execute(_standing(), {"_study": study_id}).one()
+        if standing.expired is not None and _give_back_expired(connection, study_id, lease_seconds, patience):
+            standing = _look(connection, study_id, lease_seconds)
         lease = {"worker_id": worker_id, "_lease_seconds": lease_seconds}
+        if standing.alone is not None:
+            waiting, busy = _alone(connection, study_id, worker_id)
+            if busy:
+                return Idle.WAIT
+            if waiting is not None:
+                return _take(connection, study_id, waiting, lease)
         if standing.waiting is not None:
             return _take(connection, study_id, standing.waiting, lease)
         new = _new_trial(connection, study_id, stage, grant_epochs, lease)
@@ -55,32 +82,70 @@ def claim(
         return Idle.DONE if standing.running is None else Idle.WAIT
 
 
+def _look(connection: sa.Connection, study_id: int, lease_seconds: float) -> Any:
+    return connection.execute(_standing(), {"_study": study_id, "_lease_seconds": lease_seconds}).one()
+
+
 @functools.cache
 def _standing() -> sa.Select[Any]:
-    """One row: the study's state, and the lowest number that waits, runs, or whose lease ran out."""
+    """One row: the study's state, and the lowest number that waits, runs, is to be alone, or lost its lease."""
 
-    def lowest(state: TrialState, *more: Any) -> Any:
+    def lowest(*conditions: Any) -> Any:
         query = sa.select(sa.func.min(trials.c.number))
-        here = (trials.c.study_id == studies.c.id, trials.c.finished.is_(None), trials.c.state == state)
-        return query.where(*here, *more).scalar_subquery()
+        return query.where(
+            trials.c.study_id == studies.c.id, trials.c.finished.is_(None), *conditions
+        ).scalar_subquery()
 
     standing = sa.select(
         studies.c.state,
-        lowest(TrialState.WAITING).label("waiting"),
-        lowest(TrialState.RUNNING).label("running"),
-        lowest(TrialState.RUNNING, trials.c.lease_expires < now()).label("expired"),
+        lowest(trials.c.state == TrialState.WAITING, trials.c.alone.is_(False)).label("waiting"),
+        lowest(trials.c.state == TrialState.RUNNING).label("running"),
+        lowest(trials.c.alone.is_(True)).label("alone"),
+        lowest(*_lease_is_void()).label("expired"),
     ).where(studies.c.id == sa.bindparam("_study"))
     return standing.with_for_update(of=studies)  # SQLite has its BEGIN IMMEDIATE instead
 
 
-def _expired(connection: sa.Connection, study_id: int) -> Sequence[int]:
-    query = sa.select(trials.c.number).where(
-        trials.c.study_id == study_id,
-        trials.c.finished.is_(None),
-        trials.c.state == TrialState.RUNNING,
-        trials.c.lease_expires < now(),
+def _lease_is_void() -> tuple[Any, ...]:
+    """It ran out; or it lies so far ahead that the clock must have been set back since."""
+    lease = sa.bindparam("_lease_seconds", type_=sa.Double)
+    too_far = trials.c.lease_expires > now() + 2 * lease
+    return (trials.c.state == TrialState.RUNNING, sa.or_(trials.c.lease_expires < now(), too_far))
+
+
+def _give_back_expired(
+    connection: sa.Connection, study_id: int, lease_seconds: float, patience: Patience | None
+) -> bool:
+    """Put back the trials whose lease is void; returns whether there was one that patience had run out for."""
+    query = sa.select(trials.c.number, trials.c.attempt, trials.c.lease_expires).where(
+        trials.c.study_id == study_id, trials.c.finished.is_(None), *_lease_is_void()
     )
-    return connection.scalars(query).all()
+    rows = connection.execute(query, {"_lease_seconds": lease_seconds}).all()
+    believed = [row for row in rows if patience is None or patience.is_over(tuple(row))]
+    for row in believed:
+        put_back(connection, study_id, row.number, "its lease ran out", killed=True)
+    return bool(believed)
+
+
+def _alone(connection: sa.Connection, study_id: int, worker_id: int) -> tuple[int | None, bool]:
+    """A trial that wants a device to itself, and whether this worker must wait for the others on its device."""
+    me = sa.select(workers.c.host, workers.c.slot).where(workers.c.id == worker_id).subquery()
+    mine = sa.and_(workers.c.host == me.c.host, workers.c.slot.is_not_distinct_from(me.c.slot))
+    here = sa.select(sa.func.count()).select_from(
+        trials.join(workers, workers.c.id == trials.c.worker_id).join(me, mine)
+    )
+    others_here = connection.scalar(
+        here.where(trials.c.study_id == study_id, trials.c.state == TrialState.RUNNING, trials.c.worker_id != worker_id)
+    )
+    alone_here = connection.scalar(
+        here.where(trials.c.study_id == study_id, trials.c.state == TrialState.RUNNING, trials.c.alone.is_(True))
+    )
+    waiting = connection.scalar(
+        sa.select(sa.func.min(trials.c.number)).where(
+            trials.c.study_id == study_id, trials.c.state == TrialState.WAITING, trials.c.alone.is_(True)
+        )
+    )
+    return waiting, bool(alone_here or (waiting is not None and others_here))
 
 
 def _new_trial(
@@ -148,7 +213,7 @@ def _take(connection: sa.Connection, study_id: int, number: int, lease: Mapping[
     return trial_record(row)
 
 
-def _put_back(connection: sa.Connection, study_id: int, number: int, why: str, *, killed: bool) -> None:
+def put_back(connection: sa.Connection, study_id: int, number: int, why: str, *, killed: bool) -> None:
     """Give a worker's trial back; one that killed its worker too often is FAIL `killed`."""
     kills = connection.scalar(sa.select(trials.c.kills).where(trials.c.study_id == study_id, trials.c.number == number))
     failed = killed and (kills or 0) + 1 >= MAX_ATTEMPTS
@@ -200,4 +265,4 @@ def end_worker(store: Store, worker_id: int, ending: str) -> None:
         )
         for number in connection.scalars(held).all():
             why = f"its worker (process {first.pid}) {ending}"
-            _put_back(connection, first.study_id, number, why, killed=ending == "died")
+            put_back(connection, first.study_id, number, why, killed=ending == "died")

@@ -16,7 +16,7 @@ from sweeper.trial import Direction, EpochReport, Failure, StudyRecord, TrialRec
 _RECORD = [
     trials.c[name]
     for name in (
-        "study_id number state seed params value epochs_done target_epochs stage attempt failure message metrics "
+        "study_id number state seed params value epochs_done target_epochs stage attempt alone failure message metrics "
         "seconds worker_id"
     ).split()
 ]
@@ -34,6 +34,7 @@ def trial_record(row: Any) -> TrialRecord:
         target_epochs=row.target_epochs,
         stage=row.stage,
         attempt=row.attempt,
+        alone=row.alone,
         failure=Failure(row.failure) if row.failure else None,
         message=row.message,
         metrics=row.metrics or {},

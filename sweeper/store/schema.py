@@ -91,6 +91,7 @@ workers = sa.Table(
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("process_started", sa.Double),
     sa.Column("device", sa.String(64), nullable=False),
+    sa.Column("slot", sa.String(64)),
     sa.Column("threads", sa.Integer),
     sa.Column("engine", sa.String(64), nullable=False),
     sa.Column("driver_pid", sa.Integer),
@@ -121,6 +122,8 @@ trials = sa.Table(
     sa.Column("target_epochs", sa.Integer),
     sa.Column("attempt", sa.Integer, nullable=False, default=0),
     sa.Column("kills", sa.Integer, nullable=False, default=0),
+    # after it ran out of memory: it is tried once more with its device to itself
+    sa.Column("alone", sa.Boolean, nullable=False, default=False),
     sa.Column("worker_id", sa.ForeignKey("workers.id")),
     sa.Column("lease_expires", sa.Double),
     sa.Column("created", sa.Double, nullable=False, default=now()),

@@ -204,6 +204,15 @@ def release(store: Store, lease: Lease, seconds: float = 0.0) -> None:
         note_event(connection, lease.study_id, "handed back", f"trial {lease.number} handed back", lease.number)
 
 
+def retry_alone(store: Store, lease: Lease, message: str, seconds: float = 0.0) -> None:
+    """Put a trial that ran out of memory back, to be tried once more with its device to itself."""
+    with store.write() as connection:
+        revision = next_revision(connection, lease.study_id)
+        _fenced(connection, lease, state=TrialState.WAITING, alone=True, more_seconds=seconds, revision=revision)
+        text = f"trial {lease.number} ran out of memory and is tried again alone: {message}"
+        note_event(connection, lease.study_id, "out of memory", text, lease.number)
+
+
 def renew(store: Store, lease: Lease, lease_seconds: float = LEASE_SECONDS) -> None:
     """Keep the lease while an epoch is long; raises LeaseLost."""
     with store.write() as connection:
