@@ -83,6 +83,9 @@ def claim(
 
 
 def _look(connection: sa.Connection, study_id: int, lease_seconds: float) -> Any:
+    if connection.dialect.name != "sqlite":
+        # a lock in a statement of its own: what is read after it is what the claim before has left
+        connection.execute(sa.select(studies.c.id).where(studies.c.id == study_id).with_for_update())
     return connection.execute(_standing(), {"_study": study_id, "_lease_seconds": lease_seconds}).one()
 
 
@@ -96,14 +99,13 @@ def _standing() -> sa.Select[Any]:
             trials.c.study_id == studies.c.id, trials.c.finished.is_(None), *conditions
         ).scalar_subquery()
 
-    standing = sa.select(
+    return sa.select(
         studies.c.state,
         lowest(trials.c.state == TrialState.WAITING, trials.c.alone.is_(False)).label("waiting"),
         lowest(trials.c.state == TrialState.RUNNING).label("running"),
         lowest(trials.c.alone.is_(True)).label("alone"),
         lowest(*_lease_is_void()).label("expired"),
     ).where(studies.c.id == sa.bindparam("_study"))
-    return standing.with_for_update(of=studies)  # SQLite has its BEGIN IMMEDIATE instead
 
 
 def _lease_is_void() -> tuple[Any, ...]:

@@ -237,7 +237,7 @@ def _in_words(store: Store) -> Iterator[None]:
     try:
         yield
     except (sa.exc.DatabaseError, sqlite3.Error) as error:
-        text = str(getattr(error, "orig", None) or error)
+        text = " ".join(str(getattr(error, "orig", None) or error).split())
         cures = {
             "disk is full": "the disk is full: make room (a few MiB are enough) and start the same command again",
             "locked": f"another process held the database for more than {BUSY_TIMEOUT_SECONDS} s",
