@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
 JOBS ?= 2
 # `make sweep budget=60 search=sobol`: what is set on make's command line goes to the sweep
-OVERRIDES = $(filter-out ARGS=% PYTHON=% JOBS=%,$(MAKEOVERRIDES))
+OVERRIDES = $(patsubst %,'%',$(filter-out ARGS=% PYTHON=% JOBS=%,$(MAKEOVERRIDES)))
 
 .DEFAULT_GOAL := help
 
@@ -47,3 +47,11 @@ test: lint  ## lint, then every test but the long ones
 .PHONY: clean
 clean:  ## remove .venv and caches; studies in runs/ stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+
+.PHONY: faults
+faults: $(VENV)/installed-dev  ## the long fault runs: every crash point, hundreds of trials under kills (some twenty minutes)
+	SWEEPER_FAULTS=long $(BIN)/python -m pytest tests/faults --deselect tests/faults/test_mutants.py $(ARGS)
+
+.PHONY: mutants
+mutants: $(VENV)/installed-dev  ## break a rule of the design at a time: the fault tests must notice
+	SWEEPER_FAULTS=long $(BIN)/python -m pytest tests/faults/test_mutants.py $(ARGS)

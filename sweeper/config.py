@@ -250,19 +250,19 @@ def _key(key: Any) -> str:
     return str(key)
 
 
-def shorthands(sweeper: DictConfig, names: frozenset[str]) -> frozenset[str]:
-    """The top-level keys that `hydra.sweeper` reads as `${key}` for its keys `names`.
+def shorthands(sweeper: DictConfig, names: frozenset[str]) -> dict[str, str]:
+    """The top-level keys that `hydra.sweeper` reads as `${key}`, by its own keys among `names`.
 
     They only steer the sweep: a trial's training must not depend on them, so they are no part of what makes a study
     the same study.
     """
-    keys = set()
-    for name in names & set(map(str, sweeper)):
+    keys = {}
+    for name in sorted(names & set(map(str, sweeper))):
         node: Any = sweeper._get_node(name)
         text = node._value() if node is not None and node._is_interpolation() else ""
         if isinstance(text, str) and text.startswith("${") and text.endswith("}"):
-            keys.add(text[2:-1])
-    return frozenset(keys)
+            keys[name] = text[2:-1]
+    return keys
 
 
 def difference(old: str, new: str, name: str) -> str:

@@ -129,7 +129,8 @@ def plain_log() -> Iterator[None]:
 
     class Stderr(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            print(self.format(record), file=sys.stderr)
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                print(self.format(record), file=sys.stderr)
 
     handler, propagate = Stderr(), log.propagate
     log.addHandler(handler)
@@ -158,33 +159,29 @@ class Watch:
     in_process: bool = False
     asked: int = 0
     error: BaseException | None = None
+    _blind: bool = False
 
     def run(self) -> None:
-        with self.view:
-            if self.in_process:
-                self._run_in_process()
-            else:
-                with self._signals(), plain_log():
-                    self._run_beside()
-            self._show()
+        if self.in_process:
+            self.launch()  # nothing is shown: the terminal is the trial's, and a debugger's
+        else:
+            with self._signals(), plain_log(), self._view():
+                self._run_beside()
+                self._show()
         if self.error is not None and not self.asked:
             raise self.error
 
-    def _run_in_process(self) -> None:
-        ended = threading.Event()
-        shower = threading.Thread(target=self._show_until, args=(ended,), daemon=True)
-        shower.start()
-        try:
-            self.launch()
-        finally:
-            ended.set()
-            shower.join()
-
-    def _show_until(self, ended: threading.Event) -> None:
-        while not ended.wait(LOOK_SECONDS):
-            self._show()
+    @contextlib.contextmanager
+    def _view(self) -> Iterator[None]:
+        """A view whose terminal or pipe breaks is done with; the sweep is not."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.view)
+            yield
+            with contextlib.suppress(OSError):
+                stack.close()
 
     def _run_beside(self) -> None:
+        self._show()
         before = max((row["id"] for row in reads.worker_rows(self.store, self.study.id)), default=0)
         thread = threading.Thread(target=self._launch, name="sweeper-launch", daemon=True)
         thread.start()
@@ -215,18 +212,24 @@ class Watch:
         return bool(rows) and all(row["ended"] is not None or row["beat_seconds_ago"] > silent for row in rows)
 
     def _show(self) -> None:
+        if self._blind:
+            return
         from sweeper.report.progress import snapshot
 
         try:
             self.view.show(snapshot(self.store, reads.refreshed(self.store, self.study)))
         except StoreError as error:  # looking must not end a sweep: workers may do without
             log.warning("%s", error)
+        except OSError:  # the terminal is gone, or the pipe's reader
+            self._blind = True
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         """First: workers finish their epoch, checkpoint and leave. Second: they leave now. Third: they are killed."""
 
         def heard(number: int, frame: Any) -> None:
+            if number == signal.SIGHUP and self.asked:
+                return  # a terminal that closes says so twice
             self.asked += 1
             threading.Thread(target=self._pass_on, args=(self.asked, number), daemon=True).start()
 
@@ -240,8 +243,8 @@ class Watch:
 
     def _pass_on(self, asked: int, number: int) -> None:
         words = {1: "leaving: workers finish their epoch and hand back (once more: at once)", 2: "leaving now"}
-        log.warning(words.get(asked, "killing the workers"))
         if asked <= 2 and self.leave is not None:
             self.leave(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
         elif self.kill is not None:
             self.kill()
+        log.warning(words.get(asked, "killing the workers"))

@@ -147,7 +147,8 @@ class Trial:
             raise MetricError(
                 f"A trial must report the study's metric {self._metric!r}, but this one reported "
                 f"{', '.join(sorted(self._metrics)) or 'nothing'} and returned {returned!r}: call "
-                f"trial.report({self._metric}=…), or name another one (metric=…; a returned float is {OBJECTIVE!r})."
+                f"trial.report({self._metric}=…), or set the sweep's `metric` to one of these (a returned float is "
+                f"{OBJECTIVE!r})."
             )
         return self.value
 
@@ -170,6 +171,8 @@ class Trial:
             self.value = self._metrics[self._metric]
         report = EpochReport(self.number, self._epoch, dict(self._metrics), self._seconds)
         self._journal.report(report, self._metrics.get(self._metric))
+        numbers = "  ".join(f"{name} {number:.4g}" for name, number in new.items())
+        log.info("epoch %d  %s  (%.1f s)", self._epoch, numbers, self._seconds)
         for name, number in new.items():
             if (name == self._metric or "loss" in name.lower()) and not math.isfinite(number):
                 raise Diverged(f"{name} is {number} at epoch {self._epoch}")
@@ -179,8 +182,8 @@ class Trial:
             return
         raise MetricError(
             f"Every epoch must report the study's metric {self._metric!r}, but epoch {self._epoch} reported "
-            f"{', '.join(sorted(self._metrics)) or 'nothing'}: call trial.report({self._metric}=…), or name another "
-            "one (metric=…)."
+            f"{', '.join(sorted(self._metrics)) or 'nothing'}: call trial.report({self._metric}=…), or set the "
+            "sweep's `metric` to one of these."
         )
 
     def _restore(self, state: Mapping[str, Any] | None) -> int:
@@ -219,7 +222,7 @@ class Trial:
 
 
 class FolderJournal:
-    """The journal of a script that runs alone: checkpoints in Hydra's output folder, reports in its log."""
+    """The journal of a script that runs alone: checkpoints in Hydra's output folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "checkpoints"
@@ -232,8 +235,7 @@ class FolderJournal:
         return self._known
 
     def report(self, report: EpochReport, value: float | None) -> None:
-        numbers = "  ".join(f"{name} {number:.4g}" for name, number in report.metrics.items() if number is not None)
-        log.info("epoch %d  %s  (%.1f s)", report.epoch, numbers, report.seconds)
+        """Alone, the log is all there is."""
 
     def point_to(self, new: Checkpoint, forget_epochs: Sequence[int]) -> None:
         stay = [old for old in self._known if old.epoch != new.epoch and old.epoch not in forget_epochs]

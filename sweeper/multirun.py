@@ -55,11 +55,12 @@ class Multirun:
 
     def run(self, arguments: Sequence[str]) -> list[TrialRecord]:
         """Run the sweep to its end; `arguments` are the command line's overrides. Returns the best trials."""
-        steering = shorthands(self.config.hydra.sweeper, STEERING)
+        short = shorthands(self.config.hydra.sweeper, STEERING)
+        steering = frozenset(short.values())
         mine = [text for text in arguments if text.lstrip("+").partition("=")[0].partition(".")[0] not in steering]
         parsed = parse(self.settings["params"], mine, self._group_options)
         frozen = FrozenConfig.compose(self._loader, self.config, parsed.space, parsed.overrides, parsed.added)
-        settings = self._study_settings(parsed, frozen, steering)
+        settings = self._study_settings(parsed, frozen, short)
         check_limits(*(self.settings[name] for name in ("keep", "max_failures", "timeout", "epoch_timeout")))
         slots = self._slots()
         store = Store(self.settings["store"] or default_url(self.settings["folder"]), create=True)
@@ -79,7 +80,7 @@ class Multirun:
     def _group_options(self, group: str) -> Sequence[str] | None:
         return self._loader.get_group_options(group, results_filter=ObjectType.CONFIG) or None
 
-    def _study_settings(self, parsed: Parsed, frozen: FrozenConfig, steering: frozenset[str]) -> StudySettings:
+    def _study_settings(self, parsed: Parsed, frozen: FrozenConfig, short: dict[str, str]) -> StudySettings:
         asked = self.settings
         plan = make_plan(asked["search"], epochs=asked["epochs"], sampler=asked["sampler"])
         return StudySettings(
@@ -91,7 +92,11 @@ class Multirun:
             plan=plan,
             space=parsed.space,
             folder=Path(asked["folder"]) / str(asked["study"]),
-            config={**frozen.to_json(steering), "script": _script(self.task_function)},
+            config={
+                **frozen.to_json(frozenset(short.values())),
+                "shorthands": short,
+                "script": _script(self.task_function),
+            },
         )
 
     @property
@@ -161,8 +166,8 @@ class Multirun:
             sys.exit(INTERRUPTED)
         if study.state == StudyState.STOPPED:
             raise SweeperError(
-                f"The sweep {study.name!r} was stopped: {study.message}. "
-                "Mend the cause; the same command again goes on."
+                f"The sweep {study.name!r} was stopped: {str(study.message).rstrip('.')}. `sweeper failures "
+                f"--study {study.name}` tells where. Mend the cause; the same command again goes on."
             )
 
     def _summary(self, store: Store, study: StudyRecord) -> list[TrialRecord]:

@@ -79,9 +79,14 @@ def open_study(store: Store, settings: StudySettings, *, on_change: str = "stop"
     if on_change not in ("stop", "keep"):
         raise ConfigError(f"`on_change` is stop or keep, but got {on_change!r}.")
     found = reads.find_study(store, settings.name)
-    if found is None or found.next_number == 0:  # nothing rests on a study without trials: define it anew
+    changed = found is not None and on_change == "stop" and study_changes(found, settings)
+    if found is not None and changed and not reads.has_good_trials(store, found.id):
+        log.warning("the study %s is begun anew as it is asked for now: none of its trials was good", found.name)
+        _create(store, settings, found)
+        return reads.study(store, settings.name)
+    if found is None:
         try:
-            _create(store, settings, found)
+            _create(store, settings, None)
             return reads.study(store, settings.name)
         except StudyTaken:  # another process began it in between
             found = reads.study(store, settings.name)
@@ -95,7 +100,7 @@ def _create(store: Store, settings: StudySettings, empty: StudyRecord | None) ->
 
     for stage in settings.plan.stages:
         recipe(stage.sampler)  # raises ConfigError for what is no sampler, before anything is written
-    if settings.folder.exists() and any(settings.folder.glob("[0-9][0-9][0-9][0-9]")):
+    if empty is None and settings.folder.exists() and any(settings.folder.glob("[0-9][0-9][0-9][0-9]")):
         raise ConfigError(
             f"A study's folder holds its own trials alone, but {settings.folder} holds trials and the store "
             f"{store.address} knows no study {settings.name!r}: move the folder away or choose another name (study=…)."
@@ -123,6 +128,11 @@ def _create(store: Store, settings: StudySettings, empty: StudyRecord | None) ->
         writes.create_study(store, definition, stages)
     else:
         _wait_for_workers(store, empty)
+        if others := reads.worker_rows(store, empty.id, alive=True):
+            raise SweeperError(
+                f"A study can be begun anew only when nobody works for it, but {len(others)} workers of another run "
+                "do: stop them first, or choose another name."
+            )
         writes.redefine_study(store, empty.id, definition, stages)
 
 
@@ -135,8 +145,8 @@ def _compare(found: StudyRecord, settings: StudySettings, on_change: str) -> Non
         return
     raise StudyChanged(
         f"The study {found.name!r} was begun with other settings:\n{changes}\n\n"
-        "Two ways on: `on_change=keep` goes on with the settings it was begun with (the script runs as it is now); "
-        "another name, as in study=NEW_NAME, begins a new study."
+        f"Two ways on: `{found.key('on_change')}=keep` goes on with the settings it was begun with (the script runs "
+        f"as it is now); another name, as in {found.key('study')}=NEW_NAME, begins a new study."
     )
 
 

@@ -74,8 +74,16 @@ def make_plan(search: str | Mapping[str, Any], *, epochs: int | None = None, sam
         )
     stages = [_stage(name, stage, epochs) for stage in stages]
     if sampler is not None:
+        name = _sampler_name(sampler)
         stages[-1] = Stage(stages[-1].name, _plain(sampler), stages[-1].epochs)
     return Plan(name, tuple(stages))
+
+
+def _sampler_name(sampler: Any) -> str:
+    """`gp`, or a class without its module: what a person calls a search by that sampler."""
+    name = _plain(sampler)
+    text = name if isinstance(name, str) else str(name.get("_target_", name.get("name", "custom")))
+    return text.rpartition(".")[2]
 
 
 def _settings(search: str | Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

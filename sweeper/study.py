@@ -23,7 +23,7 @@ FAILURES = tuple(map(str, Failure))
 TRIAL_KINDS: dict[str, Kind] = {
     **dict.fromkeys(("number", "stage", "epochs_done", "target_epochs", "seed", "attempt"), "int"),
     **dict.fromkeys(("value", "seconds"), "float"),
-    **dict.fromkeys(("host", "device", "message"), "text"),
+    **dict.fromkeys(("host", "device", "message", "hidden"), "text"),
     **dict.fromkeys(("created", "started", "finished"), "time"),
     "state": STATES,
     "failure": FAILURES,
@@ -116,10 +116,12 @@ class Study:
         for number, epoch, value, _ in reads.epoch_table(self._store, self._begun.id, ("number", "epoch", "value")):
             if value is not None:
                 curves.setdefault(number, []).append((epoch, value))
-        trials = reads.all_trials(self._store, self._begun.id)
+        trials, _ = reads.changed_trials(self._store, self._begun.id, 0)  # as a sampler is told: hidden ones are FAIL
         return to_optuna(self.space, trials, self.direction, name=self.name, metric=self.metric, epochs=curves)
 
     def _trials(self, found: columns.Columns) -> pd.DataFrame:
+        why = reads.hidden(self._store, self._begun.id, found["number"])
+        found["hidden"] = [why.get(number) for number in found["number"]]
         kinds = {f"params.{parameter.name}": _kind(parameter) for parameter in self.space}
         return _frame(found, {**TRIAL_KINDS, **kinds})
 

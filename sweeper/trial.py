@@ -126,6 +126,12 @@ class StudyRecord:
     created: float
     message: str | None = None
 
+    def key(self, setting: str) -> str:
+        """How a person writes a setting: `budget` in Python or by a shorthand, else `hydra.sweeper.budget`."""
+        if "variants" not in self.config:
+            return setting
+        return str(self.config.get("shorthands", {}).get(setting, f"hydra.sweeper.{setting}"))
+
 
 class StudyState(StrEnum):
     OPEN = "OPEN"

@@ -301,6 +301,8 @@ class Worker:
         except (StoreError, LeaseLost, TrialInterrupted):
             raise
         except (Exception, SystemExit, TrialTimeout) as error:
+            if type(error).__name__ == "BdbQuit":
+                raise TrialInterrupted("the debugger was left") from error
             if _disk_is_full(error):
                 self._stop_for_disk(lease, error, time.monotonic() - started)
                 return

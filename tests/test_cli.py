@@ -7,14 +7,18 @@ import os
 import runpy
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
+import sweeper
 from sweeper.cli import app
 from sweeper.store import reads
+from sweeper.trial import Failure, StudyState, TrialState
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "report" / "filling.py")))
 
@@ -145,11 +149,184 @@ def test_export_refuses_what_it_cannot_write(filled: str) -> None:
     assert "make it first" in ask("export", "nowhere/trials.csv", "--store", filled, code=1).stderr
 
 
+# ---- failures, workers, events ---------------------------------------------------------------------------------------
+
+
+def test_failures_by_cause(filled: str) -> None:
+    text = ask("failures", "--store", filled).stdout
+    assert "1 × error: ValueError: no such file\ntrial 2\n" in text
+    assert "line 29" in text
+    (cause,) = json.loads(ask("failures", "--store", filled, "--format", "json").stdout)
+    assert (cause["count"], cause["failure"], cause["numbers"]) == (1, "error", [2])
+    (row,) = csv.DictReader(io.StringIO(ask("failures", "--store", filled, "--format", "csv").stdout))
+    assert (row["count"], row["message"]) == ("1", "ValueError: no such file")
+
+
+def test_workers_and_events(filled: str) -> None:
+    (worker,) = json.loads(ask("workers", "--store", filled, "--format", "json").stdout)
+    assert (worker["trial"], worker["ending"], worker["device"]) == (4, "alive", "cpu")
+    assert "alive" in ask("workers", "--store", filled).stdout
+    ask("pause", "--store", filled)
+    found = json.loads(ask("events", "--store", filled, "--format", "json").stdout)
+    assert [event["kind"] for event in found] == ["created", "failed", "paused"]
+    assert all(event["user"] and event["time"].endswith("+00:00") for event in found)
+    assert "trial 2: error: ValueError: no such file" in ask("events", "--store", filled).stdout
+    assert len(ask("events", "--store", filled, "--last", "1").stdout.splitlines()) == 3
+    assert len(ask("events", "--store", filled, "--last", "0").stdout.splitlines()) == 5
+
+
+# ---- changes ---------------------------------------------------------------------------------------------------------
+
+
+def record(url: str):
+    return reads.study(filling.Store(url))
+
+
+@pytest.mark.parametrize("words", [["2"], ["2", "2"], ["--all"], ["--reason", "error"]])
+def test_retry_puts_failed_trials_back(filled: str, words: list[str]) -> None:
+    assert "trial 2 waits" in ask("retry", *words, "--store", filled).stdout
+    assert reads.trial(filling.Store(filled), 1, 2)["state"] == "WAITING"
+    assert "no failed trial" in ask("retry", "--all", "--store", filled).stdout
+
+
+def test_retry_refuses_what_did_not_fail(filled: str) -> None:
+    assert "trial 1 is COMPLETE" in ask("retry", "1", "2", "--store", filled, code=1).stderr
+    assert "0..4" in ask("retry", "9", "--store", filled, code=1).stderr
+    assert "no failed trial of reason killed" in ask("retry", "--reason", "killed", "--store", filled).stdout
+    assert reads.trial(filling.Store(filled), 1, 2)["state"] == "FAIL"
+
+
+def test_retry_of_a_timeout_says_that_its_seconds_count(url: str) -> None:
+    store, study_id = filling.study(url)
+    lease = filling.begin(store, study_id, filling.worker(store, study_id), 1, 0.9)
+    filling.writes.finish(store, lease, TrialState.FAIL, failure=Failure.TIMEOUT, message="too long")
+    assert "larger timeout" in ask("retry", "--all", "--store", url).stdout
+
+
+def test_a_retried_trial_goes_on_to_its_end(url: str, tmp_path: Path) -> None:
+    """Trial 1 fails once in its third epoch; the same call takes it up there, within the same budget."""
+    trained: list[tuple[int, int]] = []
+
+    def train(trial: sweeper.Trial) -> None:
+        for epoch in trial.epochs(4, state={"generator": torch.Generator()}):
+            if trial.number == 1 and epoch == 2 and (1, 2) not in trained:
+                trained.append((1, 2))
+                raise ValueError("wrong data")
+            trained.append((trial.number, epoch))
+            trial.report(loss=trial.params["x"] / (epoch + 1))
+
+    def run() -> sweeper.Study:
+        space = {"x": "interval(0.0, 1.0)"}
+        return sweeper.run(
+            train, study="demo", space=space, epochs=4, budget=3, metric="loss", store=url, folder=tmp_path
+        )
+
+    assert run().trials()["state"].tolist() == ["COMPLETE", "FAIL", "COMPLETE"]
+    before = record(url)
+    ask("retry", "1", "--store", url)
+    del trained[:]
+    trained.append((1, 2))
+    study = run()
+    assert trained == [(1, 2), (1, 2), (1, 3)]
+    assert study.trials()["state"].tolist() == ["COMPLETE"] * 3
+    assert study.trials()["attempt"].tolist() == [1, 2, 1]
+    assert study.epochs().groupby("number")["epoch"].apply(list).tolist() == [[0, 1, 2, 3]] * 3
+    assert record(url).granted_epochs == before.granted_epochs == 12
+
+
+def test_a_sweep_is_paused_retried_and_stopped_while_it_runs(url: str, tmp_path: Path) -> None:
+    """The commands are given from within the training, as from another terminal; the pause ends by itself."""
+    failed: list[int] = []
+
+    def resume() -> None:  # not by `ask`, which two threads cannot use at once
+        filling.writes.set_state(filling.Store(url), 1, StudyState.OPEN)
+
+    def train(trial: sweeper.Trial) -> float:
+        if trial.number == 0 and not failed:
+            failed.append(0)
+            raise ValueError("wrong data")
+        if trial.number == 1:
+            ask("pause", "--store", url)
+            threading.Timer(0.2, resume).start()
+        if trial.number == 2:
+            ask("retry", "0", "--store", url)
+            ask("set", "budget=9", "--store", url)
+        if trial.number == 4:
+            ask("stop", "--store", url)
+        return trial.params["x"]
+
+    with pytest.raises(sweeper.SweeperError, match="asked for by"):
+        sweeper.run(train, study="demo", space={"x": "interval(0.0, 1.0)"}, budget=4, store=url, folder=tmp_path)
+    states = [trial.state for trial in reads.all_trials(filling.Store(url), 1)]
+    assert states == [TrialState.COMPLETE] * 5
+    kinds = [event["kind"] for event in reads.event_rows(filling.Store(url), 1)]
+    assert kinds == ["created", "failed", "paused", "open", "retried", "budget", "stopped"]
+
+
+def test_pause_resume_stop(filled: str) -> None:
+    assert "trial 4 trains to the end, then their workers wait" in ask("pause", "--store", filled).stdout
+    assert record(filled).state == StudyState.PAUSED
+    assert "is open: 1 worker goes on" in ask("resume", "--store", filled).stdout
+    assert "then their workers leave" in ask("stop", "--store", filled).stdout
+    assert record(filled).state == StudyState.STOPPED
+    assert "sweeper resume opens it" in ask("pause", "--store", filled, code=1).stderr
+
+
+def test_what_stands_so_already_is_no_event(filled: str) -> None:
+    for command in ("pause", "pause", "resume", "resume"):
+        ask(command, "--store", filled)
+    kinds = [event["kind"] for event in reads.event_rows(filling.Store(filled), 1)]
+    assert kinds == ["created", "failed", "paused", "open"]
+
+
+def test_set_a_budget(filled: str) -> None:
+    assert "room for 75 more" in ask("set", "budget=80", "--store", filled).stdout
+    assert (record(filled).budget, record(filled).budget_epochs) == (80, 320)
+    assert "no new trial begins" in ask("set", "budget=2.5", "--store", filled).stdout
+    assert (record(filled).budget, record(filled).budget_epochs) == (2.5, 10)
+    hand = filling.worker(filling.Store(filled), 1)
+    assert filling.claims.claim(filling.Store(filled), 1, hand, grant_epochs=4) == "wait"
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ("workers=3", "at a start"),
+        ("seed=3", "changes budget=NUMBER"),
+        ("budget", "above 0"),
+        ("budget=many", "above 0"),
+        ("budget=-1", "above 0"),
+        ("budget=nan", "above 0"),
+        ("budget=0.1", "one trial at least"),
+    ],
+)
+def test_set_refuses_what_it_cannot(filled: str, change: str, word: str) -> None:
+    assert word in ask("set", change, "--store", filled, code=1).stderr
+    assert word in ask("set", "budget=80", change, "--store", filled, code=1).stderr
+    assert record(filled).budget == 8
+
+
+def test_hide_and_unhide(filled: str) -> None:
+    ask("hide", "1", "--why", "wrong data", "--store", filled)
+    assert json.loads(ask("best", "--store", filled, "--format", "json").stdout)[0]["number"] == 3
+    assert "COMPLETE hidden" in ask("trials", "--store", filled).stdout
+    rows = json.loads(ask("trials", "--store", filled, "--format", "json").stdout)
+    assert [row["hidden"] for row in rows] == [None, "wrong data", None, None, None]
+    shown = ask("show", "1", "--store", filled).stdout
+    assert "hidden: wrong data" in shown
+    assert "the best of the study" not in shown
+    ask("export", "trials.json", "--store", filled)
+    assert json.loads(Path("trials.json").read_text())[1]["hidden"] == "wrong data"
+    ask("unhide", "1", "--store", filled)
+    assert json.loads(ask("best", "--store", filled, "--format", "json").stdout)[0]["number"] == 1
+    assert "these are not: 1" in ask("unhide", "1", "--store", filled, code=1).stderr
+
+
 # ---- little or nothing in the store ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("format", ["table", "json", "csv"])
-@pytest.mark.parametrize("command", ["status", "best", "trials"])
+@pytest.mark.parametrize("command", ["status", "best", "trials", "failures", "workers", "events"])
 def test_a_study_without_trials(url: str, command: str, format: str) -> None:
     filling.study(url)
     text = ask(command, "--store", url, "--format", format).stdout
@@ -182,7 +359,14 @@ def test_errors_are_one_line_and_exit_1(url: str) -> None:
     assert "0..4" in ask("show", "9", "--store", f"{url}2", code=1).stderr
 
 
-@pytest.mark.parametrize("words", [["best", "--nonsense"], ["nonsense"], ["show"], ["trials", "--state", "LOST"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["best", "--nonsense"], ["nonsense"], ["show"], ["trials", "--state", "LOST"],
+        ["retry"], ["retry", "1", "--all"], ["retry", "--all", "--reason", "error"], ["retry", "--reason", "lost"],
+        ["hide", "1"], ["hide", "1", "--why", " "], ["hide", "--why", "x"], ["set"],
+    ],
+)  # fmt: skip
 def test_usage_errors_exit_2(words: list[str]) -> None:
     ask(*words, code=2)
 
@@ -205,7 +389,13 @@ def test_a_closed_pipe_is_quiet(url: str) -> None:
 # ---- speed -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [["best", "--top", "3"], ["status"], ["show", "1"], ["export", "t.csv"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["best", "--top", "3"], ["status"], ["show", "1"], ["export", "t.csv"], ["failures"], ["events"],
+        ["retry", "2"], ["pause"], ["set", "budget=9"], ["hide", "1", "--why", "x"],
+    ],
+)  # fmt: skip
 def test_questions_import_nothing_heavy(filled: str, words: list[str]) -> None:
     heavy = "print(sorted({'torch', 'optuna', 'pandas', 'hydra'} & set(sys.modules)), file=sys.stderr)"
     done = in_process(*words, "--store", filled, after=heavy)

@@ -450,7 +450,7 @@ def test_a_misspelt_metric_is_told_with_what_was_reported(start):
         for epoch in trial.epochs(2):
             trial.report(**{"val_loss" if epoch == 0 else "val_los": 0.5})
 
-    with pytest.raises(MetricError, match=r"'val_loss'.* epoch 1 reported val_los: .*metric="):
+    with pytest.raises(MetricError, match=r"'val_loss'.* epoch 1 reported val_los: .*`metric`"):
         misspell()
 
 
@@ -702,3 +702,12 @@ def test_alone_a_file_of_another_name_does_not_disturb(tmp_path):
 
 def test_a_trial_shows_its_number_and_parameters(start):
     assert repr(start()) == "Trial(number=3, params={'x': 0.5})"
+
+
+def test_every_epoch_is_a_line_in_the_log(start, caplog):
+    with caplog.at_level("INFO", logger="sweeper.trial"):
+        run(start(), n=2)
+    assert [record.message.split("  ")[:2] for record in caplog.records if record.message.startswith("epoch")] == [
+        ["epoch 0", "val_loss 1"],
+        ["epoch 1", "val_loss 0.5"],
+    ]

@@ -194,6 +194,44 @@ def test_a_changed_study_stops_with_a_diff_and_two_ways_on(tmp_path):
     assert config["seconds"] == 0.01
 
 
+def test_a_study_whose_trials_all_failed_is_begun_anew_when_its_cause_is_mended(tmp_path):
+    sweep(tmp_path, "fail=error", "hydra.sweeper.max_failures=2", "workers=1", code=1)
+    assert [record.failure for record in trials(tmp_path)] == [Failure.ERROR] * 2
+    done = sweep(tmp_path, "budget=4")
+    assert "begun anew" in done.stdout + done.stderr
+    assert_sound(tmp_path, 4, 4)
+
+
+def test_advice_names_the_keys_that_the_config_has(tmp_path):
+    done = sweep(tmp_path, "budget=2")
+    assert "with budget=" in done.stdout
+    done = sweep(tmp_path, "budget=3", "seconds=0.02", code=1)
+    assert "`hydra.sweeper.on_change=keep`" in done.stderr  # the app has no shorthand for it
+    assert "study=NEW_NAME" in done.stderr
+    assert "hydra.sweeper.study" not in done.stderr
+
+
+def test_a_terminal_that_closes_ends_the_sweep_in_good_order(tmp_path):
+    """On a real terminal: its death is told twice, and whatever is printed after it fails."""
+    import pty
+
+    master, slave = pty.openpty()
+    slow = ("seconds=0.2", "epochs=5", "budget=6")
+    start = ["setsid", "--ctty", *command(*slow)]
+    running = subprocess.Popen(start, cwd=tmp_path, stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    wait_until(lambda: reports_so_far(tmp_path) > 2)
+    os.close(master)
+    for _ in range(2):
+        running.send_signal(signal.SIGHUP)
+    running.wait(60)
+    store = Store(f"sqlite:///{tmp_path}/runs/sweeper.db")
+    wait_until(lambda: not reads.worker_rows(store, reads.study(store).id, alive=True), 30)
+    assert {row["ending"] for row in reads.worker_rows(store, reads.study(store).id)} == {"left"}
+    sweep(tmp_path, *slow)
+    assert_sound(tmp_path, 6, 5)
+
+
 def test_editing_a_config_file_does_not_change_a_study_that_has_begun(tmp_path):
     script = tmp_path / "tiny.py"
     script.write_text(APP.read_text())

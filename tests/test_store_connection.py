@@ -255,11 +255,12 @@ REFUSED = {
 
 @pytest.mark.parametrize("create", [False, True])
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_is_no_sound_store_is_refused_and_not_touched(path, kind, create):
+def test_what_is_no_sound_store_is_refused_and_not_touched(path, kind, create, monkeypatch):
     if kind == "missing" and create:
         return
     make, words = REFUSED[kind]
     make(path)
+    monkeypatch.setattr(opening, "_looked_at", set())  # as in a process that has not met the file before
     before = on_disk(path.parent)
     line = refusal(url_of(path), create=create)
     assert [word for word in words if word.format(path=path) not in line] == []
@@ -479,3 +480,15 @@ def test_a_migration_that_breaks_leaves_the_older_store(made, monkeypatch):
     raw = sqlite3.connect(made)
     assert "colour" not in [each[1] for each in raw.execute("PRAGMA table_info(studies)")]
     raw.close()
+
+
+def test_opening_a_store_again_keeps_the_locks_that_this_process_holds(made):
+    """Whoever opens and closes the file beside SQLite drops its locks: the next process then removes the journal."""
+    first = Store(url_of(made))
+    with first.read() as connection:
+        connection.exec_driver_sql("SELECT count(*) FROM studies").all()
+        Store(url_of(made)).close()
+        other = "import sys, sqlite3; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT 1 FROM studies'); c.close()"
+        subprocess.run([sys.executable, "-c", other, str(made)], check=True)
+        assert made.with_name(made.name + "-wal").exists()
+    first.close()

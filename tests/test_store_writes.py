@@ -208,3 +208,153 @@ def test_a_study_on_a_disk_that_is_full_says_so_and_goes_on_later(store, study, 
     assert reads.epoch_reports(store, study.id) == []
     writes.report(store, lease, big, 0.5)
     assert len(reads.epoch_reports(store, study.id)) == 1
+
+
+# ---- what a person changes -------------------------------------------------------------------------------------------
+
+
+def fail(store, lease, message="ValueError: no"):
+    reason = {"failure": Failure.ERROR, "message": message, "traceback": f"Traceback\n{message}"}
+    writes.finish(store, lease, TrialState.FAIL, **reason, seconds=2.0)
+
+
+def kinds(store, study):
+    return [(each["kind"], each["number"]) for each in reads.event_rows(store, study.id)]
+
+
+def test_a_retried_trial_is_taken_again_under_its_own_number(store, begin, hire, take):
+    study = begin(store, name="short", budget=1, epochs=3)
+    worker = hire(store, study)
+    lease = take(store, study, worker)
+    writes.set_params(store, lease, {"x": 0.5})
+    writes.report(store, lease, EpochReport(0, 0, {"val_loss": 0.5}, 1.0), 0.5)
+    fail(store, lease)
+    assert claims.claim(store, study.id, worker, grant_epochs=3) is Idle.DONE
+    writes.retry(store, study.id, [0])
+    trial = reads.trial(store, study.id, 0)
+    assert [trial[name] for name in ("finished", "failure", "message", "traceback", "kills")] == [None] * 4 + [0]
+    assert (trial["state"], trial["attempt"], trial["seconds"], trial["epochs_done"]) == ("WAITING", 1, 2.0, 1)
+    again = claims.claim(store, study.id, worker, grant_epochs=3)
+    assert (again.number, again.attempt, again.params, again.epochs_done) == (0, 2, {"x": 0.5}, 1)
+    assert reads.study(store, "short").granted_epochs == 3
+    assert ("retried", 0) in kinds(store, study)
+
+
+def test_whoever_failed_a_retried_trial_stays_fenced_off(store, study, hire, take):
+    old = take(store, study, hire(store, study))
+    fail(store, old)
+    writes.retry(store, study.id, [0])
+    late = EpochReport(0, 7, {"val_loss": 0.1}, 0.0)
+    for _ in range(2):  # while it waits, and while another worker holds it
+        with pytest.raises(LeaseLost):
+            writes.report(store, old, late, 0.1)
+        with pytest.raises(LeaseLost):
+            fail(store, old)
+        new = take(store, study, hire(store, study))
+    assert (new.number, new.attempt) == (1, 1)
+    assert reads.trial(store, study.id, 0)["attempt"] == 2
+    assert reads.epoch_reports(store, study.id, 0) == []
+
+
+def test_a_trial_that_killed_its_workers_may_do_so_as_often_again(store, study, worker):
+    for _ in range(claims.MAX_ATTEMPTS):
+        claims.claim(store, study.id, worker, lease_seconds=EXPIRED)
+    claims.claim(store, study.id, worker)
+    assert reads.trial(store, study.id, 0)["failure"] == Failure.KILLED
+    writes.retry(store, study.id, [0])
+    claims.claim(store, study.id, worker, lease_seconds=EXPIRED)
+    claims.claim(store, study.id, worker)
+    trial = reads.trial(store, study.id, 0)
+    assert (trial["state"], trial["kills"]) == (TrialState.RUNNING, 1)
+
+
+def test_retrying_is_all_or_nothing(store, study, worker, take):
+    fail(store, take(store, study, worker))
+    take(store, study, worker)
+    with pytest.raises(StoreError, match="must be FAIL to be retried, but trial 1 is RUNNING"):
+        writes.retry(store, study.id, [0, 1])
+    with pytest.raises(StoreError, match=r"is in 0\.\.1, but got 7, 9"):
+        writes.retry(store, study.id, [9, 0, 7])
+    assert reads.trial(store, study.id, 0)["state"] == TrialState.FAIL
+    assert not [each for each in kinds(store, study) if each[0] == "retried"]
+
+
+def test_retrying_opens_a_study_that_failures_stopped(store, study, worker, take):
+    writes.finish(store, take(store, study, worker), TrialState.FAIL, failure=Failure.ERROR, max_failures=1)
+    assert reads.study(store).state == StudyState.STOPPED
+    writes.retry(store, study.id, [0, 0])
+    assert (reads.study(store).state, reads.study(store).message) == (StudyState.OPEN, None)
+    assert kinds(store, study)[-2:] == [("retried", 0), ("open", None)]
+    writes.finish(store, take(store, study, worker), TrialState.FAIL, failure=Failure.ERROR, max_failures=2)
+    assert reads.study(store).state == StudyState.OPEN
+
+
+def test_retrying_leaves_a_paused_study_paused(store, study, worker, take):
+    fail(store, take(store, study, worker))
+    writes.set_state(store, study.id, StudyState.PAUSED)
+    writes.retry(store, study.id, [0])
+    assert claims.claim(store, study.id, worker) is Idle.PAUSED
+
+
+def complete(store, study, worker, take, *losses):
+    for loss in losses:
+        lease = take(store, study, worker)
+        writes.set_params(store, lease, {"x": loss})
+        writes.finish(store, lease, TrialState.COMPLETE, value=loss)
+
+
+def test_a_hidden_trial_is_no_best_one(store, study, worker, take):
+    complete(store, study, worker, take, 0.3, 0.1, 0.2)
+    writes.hide(store, study.id, [1], "wrong data")
+    assert [record.number for record in reads.best(store, study, 3)] == [2, 0]
+    assert [record.number for record in reads.latest_finished(store, study.id, 3)] == [2, 0]
+    assert reads.hidden(store, study.id, [0, 1, 2]) == {1: "wrong data"}
+    assert reads.hidden(store, study.id, [2]) == {}
+    with store.read() as connection:
+        best = connection.execute(sa.text("SELECT number FROM v_best ORDER BY rank")).scalars().all()
+        mark = connection.execute(sa.text("SELECT hidden FROM v_trials ORDER BY number")).scalars().all()
+    assert (best, mark) == ([2, 0], [None, "wrong data", None])
+    writes.unhide(store, study.id, [1])
+    assert [record.number for record in reads.best(store, study, 3)] == [1, 2, 0]
+    assert kinds(store, study)[-2:] == [("hidden", 1), ("unhidden", 1)]
+    assert reads.event_rows(store, study.id)[-1]["user"]
+
+
+def test_a_sampler_is_told_nothing_of_a_hidden_trial(store, study, worker, take):
+    from sweeper.sampling import Proposer
+    from sweeper.space import SearchSpace
+
+    complete(store, study, worker, take, 0.3, 0.1)
+    proposer = Proposer(SearchSpace.from_json(study.space), study.direction, "tpe", 0)
+
+    def values():
+        changed, _ = reads.changed_trials(store, study.id, 0)
+        proposer.update(changed)
+        return [trial.value for trial in proposer._mirror.get_all_trials(0, deepcopy=False)]
+
+    _, revision = reads.changed_trials(store, study.id, 0)
+    assert values() == [0.3, 0.1]
+    writes.hide(store, study.id, [1], "wrong data")
+    (news,), _ = reads.changed_trials(store, study.id, revision)
+    assert (news.state, news.failure, news.message) == (TrialState.FAIL, Failure.ERROR, "hidden: wrong data")
+    assert values() == [0.3, None]
+    writes.unhide(store, study.id, [1])
+    assert values() == [0.3, 0.1]
+
+
+def test_a_trial_may_be_hidden_while_it_runs(store, study, worker, take):
+    lease = take(store, study, worker)
+    writes.hide(store, study.id, [0], "wrong data")
+    writes.finish(store, lease, TrialState.COMPLETE, value=0.1)
+    assert reads.best(store, study) == []
+    assert reads.counts(store, study.id) == {TrialState.COMPLETE: 1}
+
+
+def test_unhiding_is_all_or_nothing(store, study, worker, take):
+    complete(store, study, worker, take, 0.3, 0.1)
+    writes.hide(store, study.id, [0], "wrong data")
+    with pytest.raises(StoreError, match="these are not: 1"):
+        writes.unhide(store, study.id, [0, 1])
+    with pytest.raises(StoreError, match="but got 5"):
+        writes.hide(store, study.id, [1, 5], "wrong data")
+    assert reads.hidden(store, study.id, [0, 1]) == {0: "wrong data"}

@@ -137,3 +137,12 @@ def test_a_copy_for_optuna(study: Study) -> None:
     copied = study.to_optuna()
     assert copied.best_trial.user_attrs["number"] == 1
     assert len(copied.trials[0].intermediate_values) == 4
+
+
+def test_a_hidden_trial_shows_its_mark_and_is_no_best_one(study: Study) -> None:
+    writes.hide(study._store, study.record.id, [1], "wrong data")
+    assert study.trials()["hidden"].fillna("").tolist() == ["", "wrong data", "", "", ""]
+    assert study.best()["number"].tolist() == [3]
+    copied = study.to_optuna()
+    assert copied.best_trial.user_attrs["number"] == 3
+    assert copied.trials[1].user_attrs["message"] == "hidden: wrong data"

@@ -65,7 +65,7 @@ class StudySweeper(Sweeper):
         settings = {key: _plain(value) for key, value in self.settings.items()}
         try:
             return Multirun(self.hydra_context, self.task_function, self.config, settings).run(arguments)
-        except SweeperError as error:
+        except (SweeperError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(1)
 

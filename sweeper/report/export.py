@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sweeper.errors import ConfigError
 from sweeper.report.formats import as_csv, as_json
+from sweeper.report.hidden import marked
 from sweeper.store import columns
 from sweeper.store.connection import Store
 from sweeper.trial import StudyRecord
@@ -37,11 +38,15 @@ def write(store: Store, study: StudyRecord, file: Path, *, epochs: bool = False)
 def _write(store: Store, study: StudyRecord, file: Path, ending: str, epochs: bool) -> int:
     if ending == ".parquet":
         return _write_parquet(store, study, file, epochs)
-    collected = columns.epoch_columns(store, study) if epochs else columns.trial_columns(store, study)
+    collected = columns.epoch_columns(store, study) if epochs else _trials(store, study)
     rows = columns.rows(collected)
     text = as_csv(rows, list(collected)) if ending == ".csv" else as_json(rows)
     file.write_text(text, encoding="utf-8")
     return len(rows)
+
+
+def _trials(store: Store, study: StudyRecord) -> columns.Columns:
+    return marked(store, study, columns.trial_columns(store, study))
 
 
 def _write_parquet(store: Store, study: StudyRecord, file: Path, epochs: bool) -> int:

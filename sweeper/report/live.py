@@ -210,6 +210,7 @@ class PlainView:
         self._passed_over += max(0, progress.done - self._done - len(told))
         self._tokens -= len(told)
         self._seen.update(record.number for record in new)
+        self._seen.difference_update(each.number for each in progress.running)  # retried: it will finish once more
         self._done = max(self._done, progress.done)
         for index, record in enumerate(told):
             note = f"   ({self._passed_over} others finished)" if self._passed_over else ""

@@ -137,7 +137,7 @@ def _running(row: Mapping[str, Any]) -> RunningTrial:
 
 
 def _alive(store: Store, study: StudyRecord, trials: Mapping[int, int]) -> tuple[WorkerStand, ...]:
-    """Workers that have not ended and still live: on this host by their process, elsewhere by their beat."""
+    """Workers that have not ended and still live."""
     return tuple(
         WorkerStand(
             host=row["host"],
@@ -148,11 +148,12 @@ def _alive(store: Store, study: StudyRecord, trials: Mapping[int, int]) -> tuple
             trial=trials.get(row["id"]),
         )
         for row in reads.worker_rows(store, study.id, alive=True)
-        if _lives(row)
+        if lives(row)
     )
 
 
-def _lives(row: Mapping[str, Any]) -> bool:
+def lives(row: Mapping[str, Any]) -> bool:
+    """Whether a worker that has not ended is alive: on this host by its process, elsewhere by its beat."""
     if row["host"] == process.host():
         return process.is_alive(row["pid"], row["process_started"])
     return row["beat_seconds_ago"] < 2 * writes.LEASE_SECONDS

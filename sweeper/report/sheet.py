@@ -36,18 +36,19 @@ def collect(store: Store, study: StudyRecord, number: int) -> dict[str, Any]:
         "is_best": best is not None and best.number == number,
         **{name: trial[name] for name in ("epochs_done", "target_epochs", "seconds", "attempt", "host", "device")},
         **{name: iso(trial[name]) for name in ("created", "started", "finished")},
+        "hidden": trial["hidden"],
         "failure": trial["failure"],
         "message": trial["message"],
         "traceback": trial["traceback"],
         "folder": str(folder),
-        "log": _log(folder, trial["log"]),
+        "log": log_of(folder, trial["log"]),
         "epochs": rows(epoch_columns(store, study, number)),
         "checkpoints": _checkpoints(store, study, number, folder),
         "command": train_command(study, trial["params"], trial["seed"], trial["threads"]) if trial["params"] else None,
     }
 
 
-def _log(folder: Path, worker_log: str | None) -> str | None:
+def log_of(folder: Path, worker_log: str | None) -> str | None:
     """The trial's own log, else its worker's: a file, or a folder that holds `worker.log`."""
     worker = [Path(worker_log) / "worker.log", Path(worker_log)] if worker_log else []
     return next((str(path) for path in (folder / "train.log", *worker) if path.exists()), worker_log)
@@ -104,6 +105,7 @@ def _head(trial: Mapping[str, Any]) -> Text:
         f"\n{trial['metric']} {number(trial['value'], pad=True)}{best}  ",
         f"epoch {trial['epochs_done']}{target}  {duration(trial['seconds'])}",
         ("\n" + "  ".join(fact for fact in facts if fact), "dim"),
+        (f"\nhidden: {plain(trial['hidden'])}" if trial["hidden"] is not None else "", "yellow"),
     )
 
 

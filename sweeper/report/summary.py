@@ -28,7 +28,7 @@ def final_summary(store: Store, study: StudyRecord, command: str | None = None, 
         page.print()
         page.print(best_table(store, study, TOP, page.width))
     page.print()
-    for label, text in next_steps(store, progress, command):
+    for label, text in next_steps(store, progress, command, study.key("budget")):
         page.print(f"{label:<8}{text}".rstrip(), soft_wrap=True)
 
 
@@ -70,7 +70,9 @@ def best_table(store: Store, study: StudyRecord, top: int, width: int) -> tables
     )
 
 
-def next_steps(store: Store, progress: Progress, command: str | None) -> list[tuple[str, str]]:
+def next_steps(
+    store: Store, progress: Progress, command: str | None, budget_key: str = "budget"
+) -> list[tuple[str, str]]:
     """Labelled lines of what a person may type now."""
     asked = options(store, progress.study)
     steps = []
@@ -79,12 +81,12 @@ def next_steps(store: Store, progress: Progress, command: str | None) -> list[tu
         steps.append((command, ""))  # on a line of its own, so that it can be copied
     if progress.standing == "complete":
         more = max(progress.budget + 1, progress.budget * 3 // 2)
-        steps.append(("Go on:", f"the same command with budget={more} runs exactly the rest"))
+        steps.append(("Go on:", f"the same command with {budget_key}={more} runs exactly the rest"))
     elif progress.standing != "running":
         steps.append(("Go on:", "the same command goes on where it was"))
     steps.append(("Ask:", f"sweeper best {asked}"))
     if progress.failures:
-        steps.append(("", f"sweeper trials --state FAIL {asked}"))
+        steps.append(("", f"sweeper failures {asked}"))
     if progress.best is not None:
         steps.append(("", f"sweeper show {progress.best.number} {asked}"))
     steps.append(("Store:", address(store)))

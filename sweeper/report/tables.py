@@ -56,7 +56,7 @@ def trial_cells(
     return [
         {
             "trial": str(row["number"]),
-            **({"state": _state(row["state"], row["failure"])} if states else {}),
+            **({"state": _state(row)} if states else {}),
             metric: number(row["value"], pad=True),
             **{name.removeprefix("metrics."): number(row[name], pad=True) for name in others},
             **{header: number(row[name]) for header, name in zip(headers, params, strict=True)},
@@ -99,8 +99,9 @@ def short_names(names: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
     return [short(name) for name in names]
 
 
-def _state(state: str, failure: str | None) -> str:
-    return f"{state} {failure}" if failure else str(state)
+def _state(row: Row) -> str:
+    marks = (row["failure"], "hidden" if row.get("hidden") is not None else None)
+    return " ".join([str(row["state"]), *(mark for mark in marks if mark)])
 
 
 # ---- cells as a table ------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import sqlite3
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,14 +114,28 @@ def _with_driver(text: str) -> sa.URL:
     return sa.URL.create("sqlite", database=str(Path(url.database).expanduser().absolute()))
 
 
+_looking = threading.Lock()
+_looked_at: set[tuple[int, int]] = set()
+"""Device and inode of every store that this process has looked into."""
+
+
 def _prepare_file(path: Path, create: bool) -> None:
-    """Make a missing store where that is wished; refuse what is none, without touching it. Raises StoreError."""
+    """Make a missing store where that is wished; refuse what is none, without touching it. Raises StoreError.
+
+    A file is looked into once, before this process has SQLite open it: closing it takes away every lock that the
+    process holds on the file (POSIX's rule), SQLite's too, and a store without its locks is soon a damaged one.
+    See sqlite.org/howtocorrupt.html, 2.2.
+    """
     try:
         _refuse_network(path)
         if create and not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             _create_file(path)
-        _refuse_foreign(path)
+        with _looking:
+            identity = (path.stat().st_dev, path.stat().st_ino)
+            if identity not in _looked_at:
+                _refuse_foreign(path)
+                _looked_at.add(identity)
     except FileNotFoundError:
         raise StoreError(
             f"There is no store at {path}: start a sweep first, or name another one (--store URL)."

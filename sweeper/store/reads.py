@@ -72,6 +72,20 @@ def refreshed(store: Store, study: StudyRecord) -> StudyRecord:
     return replace(study, **row._mapping)
 
 
+def has_good_trials(store: Store, study_id: int) -> bool:
+    """Whether something would be lost with its trials: all but those that failed for an error or never began."""
+    with store.read() as connection:
+        return not nothing_rests_on(connection, study_id)
+
+
+def nothing_rests_on(connection: sa.Connection, study_id: int) -> bool:
+    """Whether every trial failed for an error or waits before its first epoch: nothing would be lost with them."""
+    failed = sa.and_(trials.c.state == TrialState.FAIL, trials.c.failure == Failure.ERROR)
+    unbegun = sa.and_(trials.c.state == TrialState.WAITING, trials.c.epochs_done == 0)
+    kept = sa.select(trials.c.number).where(trials.c.study_id == study_id, sa.not_(sa.or_(failed, unbegun)))
+    return connection.scalar(kept.limit(1)) is None
+
+
 def study_names(store: Store) -> list[str]:
     with store.read() as connection:
         return list(connection.scalars(sa.select(studies.c.name).order_by(studies.c.created.desc())))
@@ -86,15 +100,25 @@ def _study_record(row: Any) -> StudyRecord:
 
 
 def changed_trials(store: Store, study_id: int, since_revision: int) -> tuple[list[TrialRecord], int]:
-    """The trials that changed after a revision, in that order, and the newest revision."""
+    """The trials that changed after a revision, in that order, and the newest revision.
+
+    This is what samplers are told: a hidden trial is FAIL `error` here, which says nothing about its params.
+    """
     query = (
-        sa.select(*_RECORD, trials.c.revision)
+        sa.select(*_RECORD, trials.c.revision, trials.c.hidden)
         .where(trials.c.study_id == study_id, trials.c.revision > since_revision)
         .order_by(trials.c.revision)
     )
     with store.read() as connection:
         rows = connection.execute(query).all()
-    return [trial_record(row) for row in rows], (rows[-1].revision if rows else since_revision)
+    return [_as_told(row) for row in rows], (rows[-1].revision if rows else since_revision)
+
+
+def _as_told(row: Any) -> TrialRecord:
+    record = trial_record(row)
+    if row.hidden is None:
+        return record
+    return replace(record, state=TrialState.FAIL, failure=Failure.ERROR, message=f"hidden: {row.hidden}")
 
 
 def all_trials(store: Store, study_id: int, states: Sequence[TrialState] = ()) -> list[TrialRecord]:
@@ -122,11 +146,12 @@ def trial(store: Store, study_id: int, number: int) -> dict[str, Any]:
 
 
 def best(store: Store, study: StudyRecord, top: int = 1) -> list[TrialRecord]:
-    """The `top` best COMPLETE trials, the best first; by an index, whatever the number of trials."""
+    """The `top` best COMPLETE trials that are not hidden, the best first; by an index, however many trials."""
     by_value = trials.c.value.asc() if study.direction is Direction.MINIMIZE else trials.c.value.desc()
     query = (
         sa.select(*_RECORD)
         .where(trials.c.study_id == study.id, trials.c.state == TrialState.COMPLETE, trials.c.value.is_not(None))
+        .where(trials.c.hidden.is_(None))
         .order_by(by_value, trials.c.number)
         .limit(top)
     )
@@ -141,13 +166,25 @@ def counts(store: Store, study_id: int) -> dict[TrialState, int]:
 
 
 def failures(store: Store, study_id: int) -> list[dict[str, Any]]:
-    """The failed trials: number, reason, message, in the order of their ends."""
+    """The failed trials: number, reason, message, their worker's log, in the order of their ends."""
+    names = "number failure message epochs_done traceback hidden".split()
     query = (
-        sa.select(trials.c.number, trials.c.failure, trials.c.message, trials.c.epochs_done, trials.c.traceback)
+        sa.select(*(trials.c[name] for name in names), workers.c.log)
+        .join_from(trials, workers, workers.c.id == trials.c.worker_id, isouter=True)
         .where(trials.c.study_id == study_id, trials.c.state == TrialState.FAIL)
         .order_by(trials.c.revision)
     )
     return _mappings(store, query)
+
+
+def hidden(store: Store, study_id: int, numbers: Sequence[int]) -> dict[int, str]:
+    """Why a trial is hidden, for those of `numbers` that are."""
+    if not numbers:
+        return {}
+    between = trials.c.number.between(min(numbers), max(numbers))  # whatever their number, two bound values
+    query = sa.select(trials.c.number, trials.c.hidden).where(trials.c.study_id == study_id, between)
+    with store.read() as connection:
+        return {row.number: row.hidden for row in connection.execute(query.where(trials.c.hidden.is_not(None)))}
 
 
 def epoch_reports(store: Store, study_id: int, number: int | None = None) -> list[EpochReport]:
@@ -224,10 +261,10 @@ def running_trials(store: Store, study_id: int) -> list[dict[str, Any]]:
 
 
 def latest_finished(store: Store, study_id: int, limit: int) -> list[TrialRecord]:
-    """The trials that ended last, the newest first."""
+    """The trials that ended last, the newest first; not those that are hidden, for hiding one raises its revision."""
     query = (
         sa.select(*_RECORD)
-        .where(trials.c.study_id == study_id, trials.c.finished.is_not(None))
+        .where(trials.c.study_id == study_id, trials.c.finished.is_not(None), trials.c.hidden.is_(None))
         .order_by(trials.c.revision.desc())
         .limit(limit)
     )

@@ -124,6 +124,8 @@ trials = sa.Table(
     sa.Column("kills", sa.Integer, nullable=False, default=0),
     # after it ran out of memory: it is tried once more with its device to itself
     sa.Column("alone", sa.Boolean, nullable=False, default=False),
+    # why it is left out of the best and out of what the sampler is told; NULL: it is not
+    sa.Column("hidden", sa.Text),
     sa.Column("worker_id", sa.ForeignKey("workers.id")),
     sa.Column("lease_expires", sa.Double),
     sa.Column("created", sa.Double, nullable=False, default=now()),
@@ -193,7 +195,7 @@ VIEWS = {
     "v_trials": """
         SELECT s.name AS study, t.number, t.state, t.failure, t.stage, t.value, t.epochs_done, t.target_epochs,
                t.seconds, t.params, t.metrics, t.seed, t.attempt, t.created, t.started, t.finished,
-               w.host, w.device, t.message
+               w.host, w.device, t.message, t.hidden
         FROM trials t JOIN studies s ON s.id = t.study_id LEFT JOIN workers w ON w.id = t.worker_id""",
     "v_epochs": """
         SELECT s.name AS study, e.number, e.epoch, e.value, e.metrics, e.seconds, e.reported
@@ -204,7 +206,7 @@ VIEWS = {
                  ORDER BY CASE WHEN s.direction = 'maximize' THEN -t.value ELSE t.value END, t.number) AS rank,
                t.number, s.metric, t.value, t.epochs_done, t.params
         FROM trials t JOIN studies s ON s.id = t.study_id
-        WHERE t.state = 'COMPLETE' AND t.value IS NOT NULL""",
+        WHERE t.state = 'COMPLETE' AND t.value IS NOT NULL AND t.hidden IS NULL""",
 }
 
 MIGRATIONS: dict[int, list[str]] = {}

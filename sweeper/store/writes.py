@@ -8,14 +8,15 @@ nothing is written. Nothing samples, trains or composes in here.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from sweeper.errors import LeaseLost, StudyTaken
+from sweeper.errors import LeaseLost, StoreError, StudyTaken
 from sweeper.store.claims import LEASE_SECONDS
 from sweeper.store.connection import Store
+from sweeper.store.reads import nothing_rests_on
 from sweeper.store.rows import inserted, next_revision, note_event, upsert
 from sweeper.store.schema import checkpoints, epochs, now, stages, studies, trials
 from sweeper.trial import EpochReport, Failure, Lease, StudyState, TrialState
@@ -38,16 +39,42 @@ def create_study(store: Store, definition: Mapping[str, Any], stage_rows: Iterab
 def redefine_study(
     store: Store, study_id: int, definition: Mapping[str, Any], stage_rows: Iterable[Mapping[str, Any]]
 ) -> None:
-    """Give a study that has no trial yet another definition; raises StudyTaken once it has one."""
+    """Give a study that nothing rests on another definition; raises StudyTaken once a trial of it is worth something.
+
+    Trials that failed, or were handed back before their first epoch, begin anew under their numbers: they will be
+    proposed from the new space, and what they reported is forgotten.
+    """
+    target = definition["full_epochs"]
     with store.write() as connection:
-        empty = (studies.c.id == study_id) & (studies.c.next_number == 0)
-        values = {**definition, "state": StudyState.OPEN, "message": None}
-        if not connection.execute(studies.update().where(empty).values(**values)).rowcount:
+        if not nothing_rests_on(connection, study_id):
             raise StudyTaken(f"The study {definition['name']!r} has trials by now: start the same command again.")
+        here = studies.c.id == study_id
+        granted = studies.c.next_number * (target or 1)
+        values = {**definition, "state": StudyState.OPEN, "message": None, "failures_in_a_row": 0}
+        connection.execute(studies.update().where(here).values(**values, granted_epochs=granted))
+        for table in (checkpoints, epochs):
+            connection.execute(table.delete().where(table.c.study_id == study_id))
+        connection.execute(trials.update().where(trials.c.study_id == study_id).values(**_AFRESH, target_epochs=target))
         connection.execute(stages.delete().where(stages.c.study_id == study_id))
         for row in stage_rows:
             connection.execute(stages.insert().values(study_id=study_id, **row))
         note_event(connection, study_id, "created", f"study {definition['name']} defined anew")
+
+
+_AFRESH = {
+    "state": TrialState.WAITING,
+    "params": sa.null(),
+    "value": None,
+    "metrics": sa.null(),
+    "epochs_done": 0,
+    "kills": 0,
+    "alone": False,
+    "failure": None,
+    "message": None,
+    "traceback": None,
+    "finished": None,
+}
+"""A trial as before its proposal; its attempt number stays, so that the fence holds."""
 
 
 def set_budget(store: Store, study_id: int, budget: float, budget_epochs: int) -> None:
@@ -265,3 +292,73 @@ def _fenced_statement(names: tuple[str, ...], renews: bool, adds: bool) -> sa.Up
 def add_event(store: Store, study_id: int, kind: str, message: str, number: int | None = None) -> None:
     with store.write() as connection:
         note_event(connection, study_id, kind, message, number)
+
+
+# ---- what a person changes of trials ---------------------------------------------------------------------------------
+
+
+def retry(store: Store, study_id: int, numbers: Iterable[int]) -> None:
+    """Put FAIL trials back to WAITING: they go on from their checkpoints; what was granted is not granted again.
+
+    The attempt stays, so that whoever failed them is still fenced off, and a study that was stopped is opened. Raises
+    StoreError, and changes nothing, where one of them is not FAIL.
+    """
+    cleared = dict.fromkeys(("finished", "failure", "message", "traceback"))
+    with store.write() as connection:
+        revision = next_revision(connection, study_id)  # first, for it locks the study's row
+        found = _these(connection, study_id, numbers)
+        if others := [f"trial {row.number} is {row.state}" for row in found if row.state != TrialState.FAIL]:
+            raise StoreError(f"A trial must be FAIL to be retried, but {', '.join(others)}: leave that out.")
+        for row in found:
+            values = {"state": TrialState.WAITING, "kills": 0, "revision": revision, **cleared}
+            _change(connection, study_id, row.number, values)
+            text = f"trial {row.number} put back after FAIL {row.failure}: {row.message}"
+            note_event(connection, study_id, "retried", text, row.number)
+        if found:
+            _open_stopped(connection, study_id)
+
+
+def _open_stopped(connection: sa.Connection, study_id: int) -> None:
+    stopped = (studies.c.id == study_id) & (studies.c.state == StudyState.STOPPED)
+    values = {"state": StudyState.OPEN, "message": None, "failures_in_a_row": 0}
+    if connection.execute(studies.update().where(stopped).values(**values)).rowcount:
+        note_event(connection, study_id, "open", "opened, for failed trials were put back")
+
+
+def hide(store: Store, study_id: int, numbers: Iterable[int], why: str) -> None:
+    """From now on these trials are no best ones, and samplers are told nothing of them. Raises StoreError."""
+    with store.write() as connection:
+        revision = next_revision(connection, study_id)
+        for row in _these(connection, study_id, numbers):
+            _change(connection, study_id, row.number, {"hidden": why, "revision": revision})
+            note_event(connection, study_id, "hidden", f"trial {row.number} hidden: {why}", row.number)
+
+
+def unhide(store: Store, study_id: int, numbers: Iterable[int]) -> None:
+    """Take `hide` back. Raises StoreError, and changes nothing, where one of them is not hidden."""
+    with store.write() as connection:
+        revision = next_revision(connection, study_id)
+        found = _these(connection, study_id, numbers)
+        if others := [str(row.number) for row in found if row.hidden is None]:
+            raise StoreError(f"A trial must be hidden to be shown again, but these are not: {', '.join(others)}.")
+        for row in found:
+            _change(connection, study_id, row.number, {"hidden": None, "revision": revision})
+            note_event(connection, study_id, "unhidden", f"trial {row.number} counts again: {row.hidden}", row.number)
+
+
+def _these(connection: sa.Connection, study_id: int, numbers: Iterable[int]) -> Sequence[Any]:
+    """The trials of these numbers, each once; raises StoreError for a number that there is not."""
+    asked = sorted(set(numbers))
+    names = "number state failure message hidden".split()
+    query = sa.select(*(trials.c[name] for name in names)).where(trials.c.study_id == study_id)
+    found = connection.execute(query.where(trials.c.number.in_(asked)).order_by(trials.c.number)).all()
+    if missing := sorted(set(asked) - {row.number for row in found}):
+        last = connection.scalar(sa.select(studies.c.next_number).where(studies.c.id == study_id))
+        there = f"is in 0..{last - 1}" if last else "is none yet, for the study has no trial"
+        raise StoreError(f"A trial's number {there}, but got {', '.join(map(str, missing))}.")
+    return found
+
+
+def _change(connection: sa.Connection, study_id: int, number: int, values: Mapping[str, Any]) -> None:
+    here = (trials.c.study_id == study_id, trials.c.number == number)
+    connection.execute(trials.update().where(*here).values(**values))

@@ -146,9 +146,3 @@ def test_the_value_and_the_epochs_of_earlier_attempts_are_known(in_store):
         report(journal, epoch, value)
     again = in_store.open()
     assert (again.last.epoch, again.value) == (1, 0.25)
-
-
-def test_a_report_that_needs_no_lease_is_logged(tmp_path, caplog):
-    with caplog.at_level("INFO", "sweeper.trial"):
-        FolderJournal(tmp_path).report(EpochReport(0, 2, {"loss": 0.5, "bad": None}, 1.5), 0.5)
-    assert caplog.messages == ["epoch 2  loss 0.5  (1.5 s)"]

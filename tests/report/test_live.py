@@ -173,3 +173,14 @@ def test_no_escape_codes_in_a_pipe(stream: io.StringIO) -> None:
         view.show(progress())
         view.show(progress(8, latest=(replace(FAILED, number=7, message="\x1b[31mred\x1b[0m"),)))
     assert "\x1b" not in stream.getvalue()
+
+
+def test_a_trial_that_is_retried_is_told_once_more(view: PlainView, stream: io.StringIO, clock: Clock) -> None:
+    again = replace(RUNNING, number=5)
+    for latest, running in (((FAILED,), ()), ((), (again,)), ((finished(5),), ())):
+        clock.seconds += 10
+        view.show(progress(len(latest), latest=latest, running=running))
+    assert stream.getvalue().splitlines()[1:] == [
+        "[ 1/40] trial 5  val_loss 0.123  val_accuracy 0.988  val_top_5_accuracy 0.999  1.2 s   best 0.100 (trial 3)"
+        "   about 40 s left"
+    ]

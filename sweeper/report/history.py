@@ -1,0 +1,73 @@
+"""`sweeper workers` and `sweeper events`: who trained, and what happened, as rows; times are UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sweeper.report.numbers import MISSING, line, place, plain
+from sweeper.report.progress import lives
+from sweeper.store import reads
+from sweeper.store.columns import iso
+from sweeper.store.connection import Store
+from sweeper.trial import StudyRecord
+
+WORKER = ("id", "host", "pid", "device", "engine", "trial", "started", "beat", "ended", "ending", "log")
+EVENT = ("time", "kind", "number", "user", "message")
+Row = Mapping[str, Any]
+
+
+def workers(store: Store, study: StudyRecord) -> list[dict[str, Any]]:
+    """Every worker that there was; `ending` is `alive`, or `gone` where it died unseen."""
+    held = {row["worker_id"]: row["number"] for row in reads.running_trials(store, study.id)}
+    return [
+        {
+            **{name: row.get(name) for name in WORKER},
+            **{name: iso(row[name]) for name in ("started", "beat", "ended")},
+            "trial": held.get(row["id"]),
+            "ending": row["ending"] or ("alive" if lives(row) else "gone"),
+        }
+        for row in reads.worker_rows(store, study.id)
+    ]
+
+
+def events(store: Store, study: StudyRecord) -> list[dict[str, Any]]:
+    rows = reads.event_rows(store, study.id)
+    return [{**{name: row[name] for name in EVENT}, "time": iso(row["time"])} for row in rows]
+
+
+# ---- as cells --------------------------------------------------------------------------------------------------------
+
+
+def worker_cells(row: Row) -> dict[str, str]:
+    return {
+        "worker": str(row["id"]),
+        "trial": _text(row["trial"]),
+        "device": plain(row["device"]),
+        "host": plain(row["host"]),
+        "process": str(row["pid"]),
+        "engine": plain(row["engine"]),
+        "started (UTC)": _moment(row["started"]),
+        "beat (UTC)": _moment(row["beat"]),
+        "ending": plain(row["ending"]),
+        "log": plain(place(row["log"])) if row["log"] else MISSING,
+    }
+
+
+def event_cells(row: Row) -> dict[str, str]:
+    return {
+        "time (UTC)": _moment(row["time"]),
+        "event": plain(row["kind"]),
+        "trial": _text(row["number"]),
+        "user": _text(row["user"]),
+        "message": line(row["message"]),
+    }
+
+
+def _text(value: Any) -> str:
+    return MISSING if value is None else plain(str(value))
+
+
+def _moment(text: str) -> str:
+    """To the second."""
+    return text[:19].replace("T", " ")

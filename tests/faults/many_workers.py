@@ -1,0 +1,81 @@
+"""Many workers on one SQLite file, each a process: `python many_workers.py FOLDER WORKERS TRIALS REPORTS`.
+
+A program of its own: it imports what a worker needs once, starts no thread, and forks them all. Prints one line of
+JSON: how each ended, and the seconds that they took.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import optuna  # noqa: F401
+
+import sweeper
+import sweeper.sampling
+from sweeper.opening import StudySettings, open_study
+from sweeper.plan import make_plan
+from sweeper.space import Float, SearchSpace
+from sweeper.store.connection import Store
+from sweeper.trial import Direction
+from sweeper.worker import Worker, WorkerSettings
+
+STUDY = "many"
+
+
+def settings(folder: Path, trials: int, reports: int) -> StudySettings:
+    return StudySettings(
+        name=STUDY,
+        metric="val_loss",
+        direction=Direction.MINIMIZE,
+        seed=0,
+        budget=trials,
+        plan=make_plan("random", epochs=reports),
+        space=SearchSpace((Float("x", 0.0, 1.0),)),
+        folder=folder / "runs",
+        config={},
+    )
+
+
+def train(trial: sweeper.Trial) -> None:
+    for epoch in trial.epochs(1_000_000, state={}):
+        trial.report(val_loss=trial.params["x"] / (epoch + 1))
+
+
+def work(told: WorkerSettings, says: Path) -> None:
+    """In the child: never returns."""
+    try:
+        says.write_text(Worker(told, train).work())
+    except BaseException:
+        says.write_text(traceback.format_exc())
+    finally:
+        os._exit(0)
+
+
+def main() -> None:
+    folder, (workers, trials, reports) = Path(sys.argv[1]), map(int, sys.argv[2:])
+    asked = settings(folder, trials, reports)
+    url = f"sqlite:///{folder}/sweeper.db"
+    store = Store(url, create=True)
+    open_study(store, asked)
+    store.close()
+    told = WorkerSettings(store=url, study=STUDY, plan=asked.plan, engine="test")
+    started = time.monotonic()
+    says = [folder / f"worker-{index}" for index in range(workers)]
+    children = []
+    for path in says:
+        if (pid := os.fork()) == 0:
+            work(told, path)
+        children.append(pid)
+    for pid in children:
+        os.waitpid(pid, 0)
+    endings = [path.read_text() if path.exists() else "nothing" for path in says]
+    json.dump({"endings": endings, "seconds": time.monotonic() - started}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
