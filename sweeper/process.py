@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import getpass
 import os
 import socket
@@ -16,7 +15,6 @@ def host() -> str:
     return socket.gethostname()
 
 
-@functools.cache
 def user() -> str:
     try:
         return getpass.getuser()

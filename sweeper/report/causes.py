@@ -88,4 +88,5 @@ def _listed(found: Sequence[int]) -> str:
 
 
 def _again(causes: Sequence[Mapping[str, Any]], asked: str) -> Text:
-    return Text(f"after mending: sweeper retry --reason {causes[0]['failure']} {asked}", style="dim")
+    command = f"sweeper retry --reason {causes[0]['failure']} {asked}"
+    return Text(f"after mending: {command}", style="dim", no_wrap=True, overflow="ignore")  # to be copied whole
