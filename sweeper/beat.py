@@ -69,6 +69,7 @@ class Beat:
     ) -> None:
         self.lease: Lease | None = None
         self._hand: InHand | None = None
+        self._rang = False
         self._store, self._worker_id, self._lease_seconds = store, worker_id, lease_seconds
         self._timeouts, self._end_process = timeouts, end_process
         self._ended = threading.Event()
@@ -92,11 +93,17 @@ class Beat:
         self._hand = None
 
     def raise_if_overdue(self) -> bool:
-        """In the main thread, on the beat's signal: interrupt the training. False: nothing is overdue."""
-        hand = self._hand
-        if hand is None or hand.why is None:
+        """In the main thread, on a signal: interrupt the training. False: the signal was not the beat's.
+
+        True: it was, but the trial had ended by the time it was heard, so there is nothing to interrupt.
+        """
+        if not self._rang:
             return False
-        raise TrialTimeout(hand.why)
+        self._rang = False
+        hand = self._hand
+        if hand is not None and hand.why is not None:
+            raise TrialTimeout(hand.why)
+        return True
 
     def _run(self) -> None:
         tick = min(TICK_SECONDS, self._lease_seconds / 8)
@@ -125,6 +132,7 @@ class Beat:
             if hand.why is not None:
                 hand.told = time.monotonic()
                 log.error("trial %d: %s", hand.lease.number, hand.why)
+                self._rang = True
                 signal.pthread_kill(self._main, signal.SIGUSR1)
         elif time.monotonic() - hand.told > DEAF_SECONDS:
             self._give_up(hand)

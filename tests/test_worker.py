@@ -14,6 +14,7 @@ import torch
 
 from sweeper import checkpoint, process
 from sweeper import worker as working
+from sweeper.beat import Beat, Timeouts
 from sweeper.errors import CheckpointError, ConfigError, StoreError, TrialInterrupted
 from sweeper.handle import current_trial
 from sweeper.plan import Plan, Stage
@@ -410,6 +411,17 @@ def test_sigterm_cuts_an_epoch_after_its_grace_and_ctrl_c_never(store, study, em
     assert worker.work() == "left"
     assert reads.trial(store, study.id, 0)["epochs_done"] == (0 if is_cut else 1)
     assert states(store, study) == ["WAITING"]
+
+
+def test_a_timeout_that_is_heard_after_its_trial_ended_does_not_send_the_worker_away(store, study, employ):
+    beat = Beat(store, 1, 60.0, Timeouts(), lambda: None)
+    leave = Leave()
+    with leave.on_signals(beat):
+        beat._rang = True
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert not leave.asked.is_set()
+        os.kill(os.getpid(), signal.SIGUSR1)  # not the beat's: a warning of the end, as Slurm's
+        assert leave.asked.is_set()
 
 
 def test_a_worker_of_a_thread_hears_no_signals():
