@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sweeper import devices
+from sweeper.ancestor import Ancestor
 from sweeper.beat import Timeouts
-from sweeper.driver import Watch, WorkerTask, run_workers, worker_settings
+from sweeper.driver import Watch, WorkerTask, run_workers, worker_calls, worker_settings
 from sweeper.errors import ConfigError, SweeperError
 from sweeper.grammar import parse
 from sweeper.handle import OBJECTIVE, Trial
@@ -37,6 +39,9 @@ def run(
     workers: int = 1,
     seed: int = 0,
     sampler: str | Mapping[str, Any] | None = None,
+    borders: str | None = None,
+    confirm: bool | Mapping[str, int] | None = None,
+    from_study: str | Mapping[str, str] | None = None,
     max_failures: int | None = 5,
     keep: int = 2,
     timeout: float | None = None,
@@ -55,6 +60,11 @@ def run(
         store: an SQLAlchemy URL; by default `sweeper.db` in `folder`.
         folder: trials train in `folder/<study>/<number>/`.
         workers: 1 runs in this process; more are processes, one a device slot, and `train` is sent to them.
+        borders: `warn`, or `widen` ranges (within their limits) where the best trials crowd an edge; None: as the
+            search has it.
+        confirm: at the end train the best `top` trials again, with `seeds` other seeds each, within the budget; as
+            `{"top": 3, "seeds": 5}`, which is True. None: as the search has it.
+        from_study: the name of an older study, or `{"study": NAME, "store": URL}`, whose best settings come first.
         max_failures: that many failed trials in a row stop the study.
         timeout, epoch_timeout: seconds that a trial, or one of its epochs, may take; then it is FAIL `timeout`.
         keep: how many of the newest checkpoints of a trial stay, beside the best.
@@ -67,16 +77,25 @@ def run(
         raise ConfigError(f"A space given to sweeper.run holds ranges and choices alone, but got {parsed.fixed}.")
     check_limits(keep, max_failures, timeout, epoch_timeout)
     slots = tuple(devices.slots(workers))
+    ancestor = Ancestor.parse(from_study)
     settings = StudySettings(
         name=study,
         metric=metric,
         direction=direction_of(direction),
         seed=seed,
         budget=budget,
-        plan=make_plan(search, epochs=epochs, sampler=sampler),
+        plan=make_plan(
+            search,
+            epochs=epochs,
+            sampler=sampler,
+            borders=borders,
+            confirm=confirm,
+            from_study=ancestor.study if ancestor else None,
+        ),
         space=parsed.space,
         folder=Path(folder) / study,
         config={"script": _source(train)},
+        from_study=ancestor,
     )
     opened = Store(store or default_url(folder), create=True)
     record = open_study(opened, settings, on_change=on_change)
@@ -103,6 +122,11 @@ def _run_processes(store: Store, record: Any, task: WorkerTask) -> bool:
 
     supervisor = Supervisor(task.slots)
     folder = Path(record.folder)
+
+    def resize(workers: int) -> None:
+        now = replace(task, slots=tuple(devices.slots(workers)))
+        supervisor.resize(now.slots, worker_calls(now, folder))
+
     watch = Watch(
         store,
         record,
@@ -110,6 +134,8 @@ def _run_processes(store: Store, record: Any, task: WorkerTask) -> bool:
         view_for(),
         leave=supervisor.leave,
         kill=supervisor.kill,
+        resize=resize,
+        workers=len(task.slots),
     )
     watch.run()
     return watch.asked > 0

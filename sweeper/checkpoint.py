@@ -58,17 +58,19 @@ def save(
     *,
     metric: str | None = None,
     value: float | None = None,
+    attempt: int = 1,
     extra: Mapping[str, Any] | None = None,
 ) -> Checkpoint:
     """Write `state`, every random generator and `extra` (plain values) to `folder/epoch=0005-val_loss=0.1234.pt`.
 
-    A reader, or a kill at any instant, meets either no file of that name or the whole one, on the disk.
+    A reader, or a kill at any instant, meets either no file of that name or the whole one, on the disk. A later
+    attempt's names end in `-attempt=2.pt`: a worker that wakes up after its lease ran out replaces no file of its heir.
     Raises `CheckpointError` for an entry that cannot be saved, naming it, and for a full disk; nothing is left behind.
     """
     folder = Path(folder).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     value = None if value is None else float(value)
-    path = folder / _file_name(epoch, metric, value)
+    path = folder / _file_name(epoch, metric, value, attempt)
     temporary = folder / f"{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}"
     content = _content(epoch, state, extra or {})
     try:
@@ -80,11 +82,15 @@ def save(
     return Checkpoint(epoch, path, sha256, size_bytes, value)
 
 
-def _file_name(epoch: int, metric: str | None, value: float | None) -> str:
-    if metric is None or value is None:
-        return f"epoch={epoch:04d}.pt"
-    # 100 characters leave room for the suffix of the temporary name within the file system's 255 bytes.
-    return f"epoch={epoch:04d}-{re.sub(r'[^A-Za-z0-9._-]', '_', metric)[:100]}={value:.4g}.pt"
+FILE_NAME = re.compile(r"epoch=(?P<epoch>\d+)(-[^=]+=(?P<value>[^=]+?))??(-attempt=(?P<attempt>\d+))?\.pt")
+
+
+def _file_name(epoch: int, metric: str | None, value: float | None, attempt: int) -> str:
+    name = f"epoch={epoch:04d}"
+    if metric is not None and value is not None:
+        # 100 characters leave room for the suffix of the temporary name within the file system's 255 bytes.
+        name += f"-{re.sub(r'[^A-Za-z0-9._-]', '_', metric)[:100]}={value:.4g}"
+    return f"{name}.pt" if attempt == 1 else f"{name}-attempt={attempt}.pt"
 
 
 def _content(epoch: int, state: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,11 +215,11 @@ def found(path: Path) -> Checkpoint:
     """A file as a checkpoint, where no store has kept its sha256: a script that runs alone trusts its own folder."""
     with open(path, "rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    match = re.fullmatch(r"epoch=(\d+)(?:-.*=([^=]+))?\.pt", path.name)
+    match = FILE_NAME.fullmatch(path.name)
     if match is None:
         raise CheckpointError(f"A checkpoint is called epoch=0005.pt or epoch=0005-METRIC=VALUE.pt, but got {path}.")
-    value = None if match[2] is None else float(match[2])
-    return Checkpoint(int(match[1]), path.absolute(), sha256, path.stat().st_size, value)
+    value = None if match["value"] is None else float(match["value"])
+    return Checkpoint(int(match["epoch"]), path.absolute(), sha256, path.stat().st_size, value)
 
 
 def verify(checkpoint: Checkpoint) -> None:
@@ -371,15 +377,21 @@ def delete(folder: Path, checkpoints: Iterable[Checkpoint]) -> list[Checkpoint]:
     return [c for c in checkpoints if _deleted(c.path, folder)]
 
 
-def sweep_orphans(folder: Path, known: Iterable[Path]) -> list[Path]:
+def sweep_orphans(folder: Path, known: Iterable[Path], attempt: int) -> list[Path]:
     """Delete what a killed worker left in `folder`: temporary files, and checkpoints that no pointer knows.
 
-    Only names that `save` gives are touched. Call it while holding the trial's lease: it would take away the temporary
-    file of another writer. Returns what was deleted.
+    Only names that `save` gives are touched, and none of a later attempt than `attempt`: the caller's pointers may be
+    old by now, and its lease gone. Returns what was deleted.
     """
     names = {Path(path).name for path in known}
-    leftover = [*Path(folder).glob("epoch=*.pt.tmp-*"), *Path(folder).glob("epoch=*.pt")]
-    return [path for path in sorted(leftover) if path.name not in names and _deleted(path, folder)]
+    ours = [path for path in sorted(Path(folder).glob("epoch=*.pt*")) if 0 < _attempt(path) <= attempt]
+    return [path for path in ours if path.name not in names and _deleted(path, folder)]
+
+
+def _attempt(path: Path) -> int:
+    """Whose file it is, temporary or not; 0 where the name is none that `save` gives."""
+    match = FILE_NAME.fullmatch(re.sub(r"\.tmp-\d+-[0-9a-f]+$", "", path.name))
+    return 0 if match is None else int(match["attempt"] or 1)
 
 
 def _deleted(path: Path, folder: Path) -> bool:

@@ -9,8 +9,13 @@ from __future__ import annotations
 
 import copy
 import difflib
+import errno
+import functools
 import itertools
+import logging
 import re
+import sys
+import threading
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -291,7 +296,7 @@ class HydraTask:
 
         config = self.frozen.for_trial(self.space, trial.params, trial.number, trial.folder)
         job = run_job(
-            task_function=self.task_function,
+            task_function=self._train,
             config=config,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
@@ -299,9 +304,33 @@ class HydraTask:
         )
         if HydraConfig.initialized():  # the trial's log is its own: what follows is the worker's again
             configure_log(HydraConfig.get().job_logging, HydraConfig.get().verbose)  # type: ignore[arg-type]
+            mind_full_logs(training=False)
         if job.status is JobStatus.FAILED:
             raise job._return_value
         return job.return_value
+
+    def _train(self, config: DictConfig) -> Any:
+        mind_full_logs(training=True)  # Hydra has opened the trial's log just now
+        return self.task_function(config)
+
+
+def mind_full_logs(training: bool) -> None:
+    """Let a log line that finds the disk full end the training, if this thread trains, and else be lost in silence.
+
+    Of themselves Python's handlers print a traceback to the terminal for every such line, and go on.
+    """
+    trains = threading.get_ident() if training else None
+    for handler in logging.root.handlers:
+        handler.handleError = functools.partial(_lost_line, handler, trains)  # type: ignore[method-assign]
+
+
+def _lost_line(handler: logging.Handler, trains: int | None, record: logging.LogRecord) -> None:
+    """Called by a handler where it has just caught what went wrong."""
+    error = sys.exc_info()[1]
+    if not (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+        logging.Handler.handleError(handler, record)
+    elif threading.get_ident() == trains:
+        raise error
 
 
 def job_number() -> int:

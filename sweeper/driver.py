@@ -36,6 +36,7 @@ log = logging.getLogger("sweeper")
 
 LOOK_SECONDS = 0.5
 """How often the driver looks into the store while a sweep runs."""
+SPENT_EXIT_CODE = 71
 LAUNCHER_SECONDS = 20.0
 """How long a launcher may take to return after the study is done, before the driver leaves without it."""
 
@@ -62,7 +63,10 @@ class WorkerTask:
     def work(self, index: int, folder: str | None = None) -> str:
         slot = self._slot(index)
         settings = replace(self.settings, device=slot.device, slot=slot.name, threads=slot.threads, log=folder)
-        return Worker(settings, self.train).work()
+        ending = Worker(settings, self.train).work()
+        if ending == "spent" and settings.engine == "local":
+            sys.exit(SPENT_EXIT_CODE)  # without an answer: the supervisor starts a new process
+        return ending
 
     def _slot(self, index: int) -> devices.Slot:
         """The local engine has set this process's environment; others have not, or run on another host."""
@@ -96,7 +100,13 @@ def worker_settings(store: Store, study: StudyRecord, plan: Plan, **more: Any) -
 
 
 def run_workers(supervisor: Supervisor, task: WorkerTask, folder: Path) -> None:
-    calls = [
+    results = supervisor.run(worker_calls(task, folder))
+    raise_first([result for result in results if isinstance(result, Exception)], task)
+
+
+def worker_calls(task: WorkerTask, folder: Path) -> list[Call]:
+    """One worker a slot of the task."""
+    return [
         Call(
             functools.partial(task.work, index, str(folder / "workers" / str(index))),
             folder / "workers" / str(index) / "worker.log",
@@ -105,7 +115,6 @@ def run_workers(supervisor: Supervisor, task: WorkerTask, folder: Path) -> None:
         )
         for index in range(len(task.slots))
     ]
-    raise_first([result for result in supervisor.run(calls) if isinstance(result, Exception)], task)
 
 
 def raise_first(errors: Sequence[BaseException], task: WorkerTask) -> None:
@@ -146,8 +155,8 @@ def plain_log() -> Iterator[None]:
 class Watch:
     """Runs `launch` and shows the store until the study is done or the workers are gone.
 
-    `leave()` and `kill()` are the engine's; `in_process`: the worker runs in this very thread, so that a debugger
-    works, and hears the signals itself.
+    `leave()`, `kill()` and `resize(workers)` are the engine's, which began with so many `workers`; `in_process`: the
+    worker runs in this very thread, so that a debugger works, and hears the signals itself.
     """
 
     store: Store
@@ -156,6 +165,8 @@ class Watch:
     view: View
     leave: Callable[[int], None] | None = None
     kill: Callable[[], None] | None = None
+    resize: Callable[[int], None] | None = None
+    workers: int = 0
     in_process: bool = False
     asked: int = 0
     error: BaseException | None = None
@@ -167,7 +178,7 @@ class Watch:
         else:
             with self._signals(), plain_log(), self._view():
                 self._run_beside()
-                self._show()
+                self._look()
         if self.error is not None and not self.asked:
             raise self.error
 
@@ -181,14 +192,14 @@ class Watch:
                 stack.close()
 
     def _run_beside(self) -> None:
-        self._show()
+        self._look()
         before = max((row["id"] for row in reads.worker_rows(self.store, self.study.id)), default=0)
         thread = threading.Thread(target=self._launch, name="sweeper-launch", daemon=True)
         thread.start()
         done_since = None
         while thread.is_alive():
             thread.join(LOOK_SECONDS)
-            self._show()
+            self._look()
             done_since = (done_since or time.monotonic()) if self._nobody_works(before) else None
             if done_since is not None and time.monotonic() - done_since > LAUNCHER_SECONDS:
                 log.warning("no worker is left, but the launcher does not return: leaving without it")
@@ -211,17 +222,32 @@ class Watch:
         silent = 2 * claims.LEASE_SECONDS
         return bool(rows) and all(row["ended"] is not None or row["beat_seconds_ago"] > silent for row in rows)
 
-    def _show(self) -> None:
+    def _look(self) -> None:
+        try:
+            study = reads.refreshed(self.store, self.study)
+            self._adjust(study.workers)
+            self._show(study)
+        except StoreError as error:  # looking must not end a sweep: workers may do without
+            log.warning("%s", error)
+
+    def _show(self, study: StudyRecord) -> None:
         if self._blind:
             return
         from sweeper.report.progress import snapshot
 
         try:
-            self.view.show(snapshot(self.store, reads.refreshed(self.store, self.study)))
-        except StoreError as error:  # looking must not end a sweep: workers may do without
-            log.warning("%s", error)
+            self.view.show(snapshot(self.store, study))
         except OSError:  # the terminal is gone, or the pipe's reader
             self._blind = True
+
+    def _adjust(self, wanted: int | None) -> None:
+        """Add or send away workers, as a person has asked since the start."""
+        if self.resize is None or wanted is None or wanted == self.workers:
+            return
+        leave = " (what is too many leaves after its epoch)" if wanted < self.workers else ""
+        log.warning("workers: %d → %d, as `sweeper set` says%s", self.workers, wanted, leave)
+        self.workers = wanted
+        self.resize(wanted)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

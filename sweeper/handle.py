@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ from typing import Any, Protocol
 
 from sweeper import checkpoint
 from sweeper.checkpoint import Checkpoint
-from sweeper.errors import Diverged, MetricError
+from sweeper.divergence import circumstances
+from sweeper.errors import ConfigError, Diverged, LeaseLost, MetricError
 from sweeper.trial import Direction, EpochReport
 
 log = logging.getLogger("sweeper.trial")
@@ -40,6 +42,9 @@ class Journal(Protocol):
 
     def point_to(self, new: Checkpoint, forget_epochs: Sequence[int]) -> None: ...
 
+    def go_on(self, epochs_done: int) -> int | None:
+        """At the end of a stage: the epochs to train to, all in all; None: the trial pauses here."""
+
     def leave_if_asked(self) -> None:
         """Raise TrialInterrupted when the worker should go; called where the trial is safe on the disk."""
 
@@ -52,7 +57,8 @@ class Trial:
         params: its parameters by name; empty when the script runs alone, as Hydra's config has them.
         folder: the trial's own folder, a `Path`; nothing else writes there.
         device: "cpu" or "cuda:0".
-        seed: follows from the study's seed and the number; None when the script runs alone.
+        seed: follows from the study's seed and the number; alone SWEEPER_SEED says it, else it is None.
+        paused: whether `epochs()` ended early, at the end of a stage of the plan; the trial may go on some day.
     """
 
     def __init__(
@@ -68,6 +74,7 @@ class Trial:
         direction: Direction = Direction.MINIMIZE,
         target_epochs: int | None = None,
         keep: int = 2,
+        attempt: int = 1,
         identity: Mapping[str, Any] | None = None,
     ) -> None:
         self.number = number
@@ -76,11 +83,13 @@ class Trial:
         self.device = device
         self.seed = seed
         self.value = journal.value
+        self.paused = False
         self._journal = journal
         self._metric = metric
         self._direction = direction
         self._target_epochs = target_epochs
         self._keep = keep
+        self._attempt = attempt
         self._identity = dict(identity or {})
         self._epoch: int | None = None
         self._next_epoch = 0
@@ -88,11 +97,22 @@ class Trial:
         self._seconds = 0.0
         self._metrics: dict[str, float | None] = {}
         self._loops = False
+        self._state: Mapping[str, Any] | None = None
+
+    @property
+    def epochs_done(self) -> int:
+        return self._next_epoch if self._epoch is None else self._epoch
 
     @property
     def epoch_seconds(self) -> float:
         """How long the current epoch has trained; 0 outside of epochs."""
         return 0.0 if self._epoch is None else time.monotonic() - self._started
+
+    @property
+    def whereabouts(self) -> str:
+        """Where a trial has diverged: ` at epoch 3 (step 1240, lr 0.31, gradient norm 4.1e+07)`."""
+        epoch = "" if self._epoch is None else f" at epoch {self._epoch}"
+        return epoch + circumstances(self._state, self._metrics)
 
     def __repr__(self) -> str:
         return f"Trial(number={self.number}, params={dict(self.params)})"
@@ -108,14 +128,16 @@ class Trial:
         Raises MetricError when an epoch ends without a report of the study's metric, CheckpointError when a checkpoint
         does not fit `state`.
         """
-        target = n if self._target_epochs is None else min(n, self._target_epochs)
-        for epoch in range(self._restore(state), target):
+        self._state = state
+        epoch = self._restore(state)
+        while self._may_train(epoch, n):
             self._begin(epoch)
             yield epoch
             self._require_metric()
             if state:
                 self._save(epoch, state)
-            if epoch + 1 < target:
+            epoch += 1
+            if epoch < self._limit(n):
                 self._journal.leave_if_asked()
         self._epoch = None
 
@@ -152,6 +174,18 @@ class Trial:
             )
         return self.value
 
+    def _limit(self, n: int) -> int:
+        return n if self._target_epochs is None else min(n, self._target_epochs)
+
+    def _may_train(self, epoch: int, n: int) -> bool:
+        """Whether another epoch is wanted; at the end of a stage the plan says whether the trial goes on."""
+        if epoch >= self._limit(n) and epoch < n and self._target_epochs is not None:
+            self._epoch = None
+            self._journal.leave_if_asked()
+            self._target_epochs = self._journal.go_on(epoch) or self._target_epochs
+            self.paused = epoch >= self._target_epochs
+        return epoch < self._limit(n)
+
     def _begin(self, epoch: int) -> None:
         self._epoch, self._next_epoch, self._metrics = epoch, epoch + 1, {}
         self._started = time.monotonic()
@@ -175,7 +209,7 @@ class Trial:
         log.info("epoch %d  %s  (%.1f s)", self._epoch, numbers, self._seconds)
         for name, number in new.items():
             if (name == self._metric or "loss" in name.lower()) and not math.isfinite(number):
-                raise Diverged(f"{name} is {number} at epoch {self._epoch}")
+                raise Diverged(f"{name} is {number}{self.whereabouts}")
 
     def _require_metric(self) -> None:
         if self._metric in self._metrics or self._metric == OBJECTIVE:
@@ -211,13 +245,18 @@ class Trial:
         """Write the checkpoint, point to it, and only then delete what is not needed any more."""
         folder = self.folder / "checkpoints"
         extra = {"metrics": self._metrics, "seconds": self._seconds, "number": self.number, "seed": self.seed}
+        extra = {**extra, **self._identity}
         metric = self._metric if self.value is not None else None
-        new = checkpoint.save(folder, epoch, state, metric=metric, value=self.value, extra={**extra, **self._identity})
+        new = checkpoint.save(folder, epoch, state, metric=metric, value=self.value, attempt=self._attempt, extra=extra)
         before = [old for old in self._journal.checkpoints() if old.path != new.path]
         # one that is newer than the epoch just trained was damaged, else the trial had gone on from it
         kept = checkpoint.kept([*(old for old in before if old.epoch < epoch), new], self._direction.sign, self._keep)
         gone = [old for old in before if old.epoch not in kept or old.epoch >= epoch]
-        self._journal.point_to(new, [old.epoch for old in gone if old.epoch != epoch])
+        try:
+            self._journal.point_to(new, [old.epoch for old in gone if old.epoch != epoch])
+        except LeaseLost:
+            checkpoint.delete(folder, [new])  # nobody will ever point to it
+            raise
         checkpoint.delete(folder, gone)
 
 
@@ -241,9 +280,15 @@ class FolderJournal:
         stay = [old for old in self._known if old.epoch != new.epoch and old.epoch not in forget_epochs]
         self._known = [*stay, new]
 
+    def go_on(self, epochs_done: int) -> int | None:
+        """Alone, there are no stages."""
+
     def leave_if_asked(self) -> None:
         """Alone, Ctrl-C ends the script as it always does."""
 
+
+SEED = "SWEEPER_SEED"
+"""The environment variable that a script which runs alone takes its `trial.seed` from."""
 
 _current: list[Trial] = []
 
@@ -255,7 +300,7 @@ def current_trial() -> Trial:
     from sweeper.config import output_folder
 
     folder = output_folder()
-    return Trial(number=0, params={}, folder=folder, device=_device(), seed=None, journal=FolderJournal(folder))
+    return Trial(number=0, params={}, folder=folder, device=_device(), seed=_seed(), journal=FolderJournal(folder))
 
 
 @contextlib.contextmanager
@@ -265,6 +310,13 @@ def as_current(trial: Trial) -> Iterator[Trial]:
         yield trial
     finally:
         _current.pop()
+
+
+def _seed() -> int | None:
+    asked = os.environ.get(SEED)
+    if asked is not None and not asked.isdecimal():
+        raise ConfigError(f"{SEED} is a whole number from 0 on, but got {asked!r}.")
+    return None if asked is None else int(asked)
 
 
 def _device() -> str:

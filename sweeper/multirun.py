@@ -6,7 +6,7 @@ import copy
 import inspect
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from sweeper import devices
+from sweeper.ancestor import Ancestor
 from sweeper.beat import Timeouts
 from sweeper.config import FrozenConfig, HydraTask, as_override, group_overrides, shorthands
 from sweeper.driver import Watch, WorkerTask, raise_first, worker_settings
@@ -25,6 +26,7 @@ from sweeper.errors import SweeperError
 from sweeper.grammar import Parsed, parse
 from sweeper.opening import StudySettings, as_begun, check_limits, direction_of, is_complete, open_study
 from sweeper.plan import make_plan
+from sweeper.report import confirmed
 from sweeper.report.command import train_command
 from sweeper.report.live import view_for
 from sweeper.report.summary import final_summary
@@ -33,8 +35,8 @@ from sweeper.store.connection import Store, default_url
 from sweeper.trial import StudyRecord, StudyState, TrialRecord
 
 STEERING = frozenset(
-    {"study", "store", "folder", "search", "sampler", "budget", "metric", "direction", "workers"}
-    | {"max_failures", "keep", "on_change", "timeout", "epoch_timeout"}
+    {"study", "store", "folder", "search", "sampler", "borders", "budget", "metric", "direction", "workers"}
+    | {"confirm", "from_study", "max_failures", "keep", "on_change", "timeout", "epoch_timeout"}
 )
 """Keys of `hydra.sweeper` that steer the sweep; top-level shorthands for them are no part of a trial's config."""
 
@@ -82,7 +84,9 @@ class Multirun:
 
     def _study_settings(self, parsed: Parsed, frozen: FrozenConfig, short: dict[str, str]) -> StudySettings:
         asked = self.settings
-        plan = make_plan(asked["search"], epochs=asked["epochs"], sampler=asked["sampler"])
+        rules = {key: asked[key] for key in ("epochs", "sampler", "borders", "confirm")}
+        ancestor = Ancestor.parse(asked["from_study"])
+        plan = make_plan(asked["search"], **rules, from_study=ancestor.study if ancestor else None)
         return StudySettings(
             name=str(asked["study"]),
             metric=asked["metric"],
@@ -97,6 +101,7 @@ class Multirun:
                 "shorthands": short,
                 "script": _script(self.task_function),
             },
+            from_study=ancestor,
         )
 
     @property
@@ -133,14 +138,22 @@ class Multirun:
         train = HydraTask(self.task_function, self.hydra_context, frozen, settings.space)
         task = WorkerTask(told, train, slots)
         launcher = self._launcher(task, study.folder, len(slots))
-        jobs = [_job(frozen, study.folder, index) for index in range(len(slots))]
+
+        def jobs(workers: int) -> list[list[str]]:
+            return [_job(frozen, study.folder, index) for index in range(workers)]
+
+        def resize(workers: int) -> None:
+            launcher.resize(jobs(workers), replace(task, slots=tuple(devices.slots(workers))))
+
         Watch(
             store,
             study,
-            lambda: raise_first(_errors(launcher.launch(jobs, initial_job_idx=0)), task),
+            lambda: raise_first(_errors(launcher.launch(jobs(len(slots)), initial_job_idx=0)), task),
             view_for(plain=in_process),
             leave=getattr(launcher, "leave", None),
             kill=getattr(launcher, "kill", None),
+            resize=resize if hasattr(launcher, "resize") else None,
+            workers=len(slots),
             in_process=in_process,
         ).run()
 
@@ -174,7 +187,8 @@ class Multirun:
         best = reads.best(store, study, 5)
         command = None
         if best:
-            winner = reads.trial(store, study.id, best[0].number)
+            sure = confirmed.leader(store, study)
+            winner = reads.trial(store, study.id, best[0].number if sure is None else sure)
             command = train_command(study, winner["params"], winner["seed"], winner["threads"])
         final_summary(store, study, command)
         return best

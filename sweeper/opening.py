@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from sweeper import process
+from sweeper.ancestor import Ancestor, first_params
 from sweeper.checkpoint import check_keep
 from sweeper.errors import ConfigError, StudyChanged, StudyTaken, SweeperError
 from sweeper.plan import Plan
-from sweeper.space import SearchSpace
+from sweeper.space import SearchSpace, differ_in_ranges_alone, with_ranges_set
 from sweeper.store import claims, reads, writes
 from sweeper.store.connection import Store
-from sweeper.trial import FINISHED, Direction, StudyRecord, StudyState
+from sweeper.trial import Direction, StudyRecord, StudyState, TrialState
+from sweeper.worker import at_work
 
 log = logging.getLogger("sweeper")
 
@@ -42,6 +44,7 @@ class StudySettings:
     space: SearchSpace
     folder: Path
     config: dict[str, Any]
+    from_study: Ancestor | None = None
 
     def __post_init__(self) -> None:
         plain = all(letter.isascii() and (letter.isalnum() or letter in "._-") for letter in self.name)
@@ -99,7 +102,8 @@ def _create(store: Store, settings: StudySettings, empty: StudyRecord | None) ->
     from sweeper.samplers import recipe
 
     for stage in settings.plan.stages:
-        recipe(stage.sampler)  # raises ConfigError for what is no sampler, before anything is written
+        if stage.sampler is not None:
+            recipe(stage.sampler)  # raises ConfigError for what is no sampler, before anything is written
     if empty is None and settings.folder.exists() and any(settings.folder.glob("[0-9][0-9][0-9][0-9]")):
         raise ConfigError(
             f"A study's folder holds its own trials alone, but {settings.folder} holds trials and the store "
@@ -113,6 +117,7 @@ def _create(store: Store, settings: StudySettings, empty: StudyRecord | None) ->
         "budget": settings.budget,
         "full_epochs": settings.plan.full_epochs,
         "budget_epochs": settings.plan.budget_epochs(settings.budget),
+        "plan": _with_first(store, settings).to_json(),
     }
     stages = [
         {
@@ -134,6 +139,23 @@ def _create(store: Store, settings: StudySettings, empty: StudyRecord | None) ->
                 "do: stop them first, or choose another name."
             )
         writes.redefine_study(store, empty.id, definition, stages)
+
+
+def _with_first(store: Store, settings: StudySettings) -> Plan:
+    """The plan with what the first trials take over from an older study, frozen."""
+    if settings.from_study is None:
+        return settings.plan
+    plan = settings.plan
+    first = first_params(
+        store,
+        settings.from_study,
+        settings.space,
+        metric=settings.metric,
+        direction=settings.direction,
+        seed=settings.seed,
+        budget=settings.budget - plan.kept_epochs / (plan.full_epochs or 1),
+    )
+    return replace(plan, first=tuple(first))
 
 
 def _compare(found: StudyRecord, settings: StudySettings, on_change: str) -> None:
@@ -158,11 +180,15 @@ def study_changes(found: StudyRecord, settings: StudySettings) -> str:
 
     before = {name: getattr(found, name) for name in settings.definition()}
     before["direction"] = str(found.direction)
+    now = settings.definition()
+    before["plan"], now["plan"] = (plan.as_asked().to_json() for plan in (Plan.from_json(found.plan), settings.plan))
+    if _moves_ranges_alone(found, settings):
+        before["space"] = settings.space.to_json()
 
     def text(value: Any) -> str:
         return str(yaml.safe_dump(value, sort_keys=False))
 
-    parts = [difference(text(before), text(settings.definition()), "study")]
+    parts = [difference(text(before), text(now), "study")]
     old, new = found.config, settings.config
     parts.append(difference(text(old.get("fixed", [])), text(new.get("fixed", [])), "overrides"))
     before_yaml, now_yaml = _by_choice(old), _by_choice(new)
@@ -171,6 +197,11 @@ def study_changes(found: StudyRecord, settings: StudySettings) -> str:
     script_old, script_new = old.get("script") or {}, new.get("script") or {}
     parts.append(difference(script_old.get("text", ""), script_new.get("text", ""), script_new.get("path", "script")))
     return "\n".join(dict.fromkeys(part for part in parts if part))
+
+
+def _moves_ranges_alone(found: StudyRecord, settings: StudySettings) -> bool:
+    """A range that the person changed between two runs is one more move of the ranges, not another study."""
+    return differ_in_ranges_alone(SearchSpace.from_json(found.space), settings.space)
 
 
 def _by_choice(config: dict[str, Any]) -> dict[str, str]:
@@ -187,7 +218,8 @@ def as_begun(study: StudyRecord, settings: StudySettings) -> StudySettings:
     Raises ConfigError where the plan names a class: that is taken from a person's own config, never from a store.
     """
     plan = Plan.from_json(study.plan)
-    if plan != settings.plan and any("_target_" in stage.sampler for stage in plan.stages):
+    is_another = plan.as_asked() != settings.plan.as_asked()
+    if is_another and any("_target_" in (stage.sampler or "") for stage in plan.stages):
         raise ConfigError(
             f"The study {study.name!r} was begun with samplers {[stage.sampler for stage in plan.stages]}; a class is "
             "never taken from a store, so on_change=keep needs them in your config, as they were."
@@ -196,14 +228,46 @@ def as_begun(study: StudyRecord, settings: StudySettings) -> StudySettings:
 
 
 def _reopen(store: Store, found: StudyRecord, settings: StudySettings) -> None:
-    budget_epochs = Plan.from_json(found.plan).budget_epochs(settings.budget)
+    plan = replace(Plan.from_json(found.plan), confirm=settings.plan.confirm)
+    budget_epochs = plan.budget_epochs(settings.budget)
+    if plan.to_json() != found.plan:
+        _check_confirm(found, plan, settings.budget)
+        writes.set_plan(store, found.id, plan.to_json(), f"confirm set to {settings.plan.confirm}")
     if budget_epochs != found.budget_epochs:
         writes.set_budget(store, found.id, settings.budget, budget_epochs)
+    if found.space != settings.space.to_json() and _moves_ranges_alone(found, settings):
+        _set_ranges(store, found, settings.space)
     _wait_for_workers(store, found)
+    writes.begin_run(store, found.id)
     if others := reads.worker_rows(store, found.id, alive=True):
         log.warning("%d workers of another run train for this study already; these come in addition", len(others))
     if found.state != StudyState.OPEN:
         writes.set_state(store, found.id, StudyState.OPEN, None)
+
+
+def _check_confirm(found: StudyRecord, plan: Plan, budget: float) -> None:
+    """Raises ConfigError where what is granted already leaves too little of the budget to confirm anything."""
+    needed = found.granted_epochs + plan.kept_epochs
+    if plan.confirm and needed > plan.budget_epochs(budget):
+        full = plan.full_epochs or 1
+        raise ConfigError(
+            f"`budget` must pay for what confirms the best too, but of {budget:g} full trainings "
+            f"{found.granted_epochs / full:g} are granted already, and confirm takes {plan.confirm.trainings}: "
+            f"{found.key('budget')}={-(-needed // full)} or more."
+        )
+
+
+def _set_ranges(store: Store, found: StudyRecord, asked: SearchSpace) -> None:
+    json, last = reads.current_space(store, found)
+    now, before = SearchSpace.from_json(json), SearchSpace.from_json(found.space)
+    new = with_ranges_set(now, before, asked)
+    changed = [parameter.name for parameter in asked if parameter != before[parameter.name]]
+    why = f"set by the person: {', '.join(f'{name} is {new[name].law}' for name in changed)}"
+    log.warning("the study %s goes on in other ranges, %s", found.name, why)
+    writes.move_ranges(
+        store, found.id, last, kind="set", stage=0, space=new.to_json(), trials_told=found.next_number, reason=why,
+        begun=asked.to_json(),
+    )  # fmt: skip
 
 
 def _wait_for_workers(store: Store, study: StudyRecord) -> None:
@@ -233,19 +297,24 @@ def _driverless(store: Store, study: StudyRecord) -> list[dict[str, Any]]:
             continue
         if not process.is_alive(row["pid"], row["process_started"]):
             claims.end_worker(store, row["id"], "died")
-        elif row["pid"] != os.getpid() and not (
-            row["driver_pid"] and process.is_alive(row["driver_pid"], row["driver_started"])
-        ):
+        elif row["pid"] == os.getpid():
+            if (store.address, study.name) not in at_work:  # it could not write that it ended
+                claims.end_worker(store, row["id"], "left")
+        elif not (row["driver_pid"] and process.is_alive(row["driver_pid"], row["driver_started"])):
             left.append(row)
     return left
 
 
 def is_complete(store: Store, study: StudyRecord, plan: Plan) -> bool:
-    """Whether the budget is granted and every trial is finished."""
+    """Whether nothing more can be granted, and no trial waits or runs."""
     counts = reads.counts(store, study.id)
-    open_trials = any(count for state, count in counts.items() if state not in FINISHED)
-    cost = plan.stages[-1].epochs or 1
-    return not open_trials and study.granted_epochs + cost > study.budget_epochs
+    if counts.get(TrialState.WAITING) or counts.get(TrialState.RUNNING):
+        return False
+    paused = reads.furthest_paused(store, study.id) if plan.promotes else None
+    if not plan.is_spent(study.granted_epochs, study.budget_epochs, paused):
+        return False
+    can_repeat = plan.can_repeat(study.granted_epochs, study.budget_epochs)
+    return not can_repeat or reads.is_confirmed(store, study)
 
 
 def direction_of(name: str) -> Direction:

@@ -19,6 +19,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial
@@ -37,13 +38,16 @@ BAD_FAILURES = frozenset({Failure.DIVERGED, Failure.OUT_OF_MEMORY, Failure.TIMEO
 class OptunaSpace:
     """A search space in Optuna's words. Choices that it cannot hold, or tell apart (1 and true), go in as JSON text."""
 
-    def __init__(self, space: SearchSpace, smooth: bool = False) -> None:
-        """`smooth`: whole numbers of many values go in as real ones, and come back rounded.
+    def __init__(self, space: SearchSpace, smooth: bool = False, box: SearchSpace | None = None) -> None:
+        """`box`: the ranges that proposals lie in, where `space` is wider (what Optuna's trials may hold).
+
+        `smooth`: whole numbers of many values go in as real ones, and come back rounded.
 
         Optuna's TPE and GP treat each value of an Int by itself, in Python: at 1,000 trials one Int of 500 values took
         three quarters of a proposal's time.
         """
         self.space = space
+        self.box = box or space
         self.distributions = {parameter.name: _distribution(parameter, smooth) for parameter in space.in_order()}
         self._choices = {
             p.name: dict(zip(_labels(p.choices), p.choices, strict=True)) for p in space if isinstance(p, Categorical)
@@ -65,7 +69,7 @@ class OptunaSpace:
         """Optuna's value as a plain Python one, or the choice itself."""
         if name in self._choices:
             return self._choices[name][value]
-        parameter = self.space[name]
+        parameter = self.box[name]
         assert isinstance(parameter, Float | Int)
         if isinstance(parameter, Int):
             value = parameter.low + parameter.step * round((value - parameter.low) / parameter.step)
@@ -74,6 +78,17 @@ class OptunaSpace:
     def from_unit(self, point: Sequence[float]) -> dict[str, Any]:
         """A point of the unit cube, dimensions parents first, as Optuna's values of the parameters active there."""
         return self.encode(self.space.from_unit(dict(zip(self.distributions, point, strict=True))))
+
+    def conditions(self) -> dict[str, dict[str, tuple[Any, ...]]]:
+        """Child → parent → the parent's values with which the child is active."""
+        return {
+            parameter.name: {
+                when.parameter: tuple(v for each in when.values for v in self.encode({when.parameter: each}).values())
+                for when in parameter.when
+            }
+            for parameter in self.space
+            if parameter.when
+        }
 
     def distributions_of(self, encoded: Mapping[str, Any]) -> dict[str, BaseDistribution]:
         """One dictionary for all trials with the same active parameters: they are many."""
@@ -150,13 +165,39 @@ class Proposer:
     a state of their own (CMA-ES, NSGA-II) stands at `sweeper.samplers`.
     """
 
-    def __init__(self, space: SearchSpace, direction: Direction, sampler: str | Mapping[str, Any], seed: int) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        direction: Direction,
+        sampler: str | Mapping[str, Any],
+        seed: int,
+        *,
+        wide: SearchSpace | None = None,
+        rungs: Sequence[int] = (),
+        budget: float | None = None,
+    ) -> None:
+        """`space` has the ranges as they are now, `wide` all that they may become (a sampler that sees every epoch is
+        told of trials there too). `rungs`: the epochs of each stage; `budget`: in full trainings."""
         chosen = recipe(sampler)
-        self._space = OptunaSpace(space, smooth=chosen.cls in JOINT)
+        self.judges = hasattr(chosen.cls, "goes_on")
+        self._space = OptunaSpace(wide or space if self.judges else space, smooth=chosen.cls in JOINT, box=space)
         self._direction = direction
         conditional = [parameter.name for parameter in space if parameter.when]
+        plan = {"epochs": rungs[-1] if rungs else None, "rungs": tuple(rungs) or None, "budget": budget}
         self._samplers = SamplerFactory(
-            chosen, self._space.distributions, conditional, self._space.from_unit, StudyDirection[direction.name], seed
+            chosen,
+            self._space.distributions,
+            conditional,
+            self._space.from_unit,
+            StudyDirection[direction.name],
+            seed,
+            {
+                **plan,
+                "start_seed": seed,
+                "space": self._space.distributions,
+                "ranges": _ranges(space),
+                "conditions": self._space.conditions(),
+            },
         )
         self._mirror = Mirror()
         with quiet():
@@ -173,10 +214,13 @@ class Proposer:
     def update(self, trials: Iterable[TrialRecord]) -> None:
         """Take over new or changed trials, in any order; a repetition changes nothing.
 
-        Complete trials are told with their value, pruned ones with their last value, those that wait, run or pause with
-        params are pending. A trial that diverged, ran out of memory or of time, or ended at a value that is no number
-        is told as bad as the worst finite one so far (until there is one: not at all). Failures `killed` and `error`
-        say nothing about the params; params outside the space as it is now are left out.
+        Complete trials are told with their value, pruned and paused ones with their last value, those that wait or run
+        with params are pending. A trial that diverged, ran out of memory or of time, or ended at a value that is no
+        number is told as bad as the worst finite one so far (until there is one: not at all). Failures `killed` and
+        `error` say nothing about the params; params outside the space as it is now are left out.
+
+        A sampler that sees every epoch is told them all, with `user_attrs` paused and bad: what those are is for it
+        to judge.
         """
         if not self.uses_history:
             return
@@ -195,21 +239,46 @@ class Proposer:
         self._tell_bad()
         with quiet():
             params = self._ask(number)
-        self._space.space.validate(params)
+        self._space.box.validate(params)
         if not self.uses_history:
             self._mirror.clear()
         return params
 
-    def _ask(self, number: int) -> dict[str, Any]:
+    def goes_on(self, record: TrialRecord) -> bool:
+        """Whether a trial at the end of a stage is worth the next one's epochs; only of a sampler that `judges`."""
+        self.update([record])
+        study, sampler = self._prepared(record.number)
+        trial = self._mirror.get_trial(record.number)
+        with quiet():
+            return bool(sampler.goes_on(study, trial))  # type: ignore[attr-defined]
+
+    def promote(self, number: int, epochs_left: int) -> int | None:
+        """A paused trial that is worth more than a new one, `number` would be its; only of a sampler that `judges`."""
+        study, sampler = self._prepared(number)
+        with quiet():
+            return sampler.promote(study, epochs_left)  # type: ignore[attr-defined]
+
+    def recommend(self, count: int) -> list[int]:
+        """The best trials by what the sampler's model believes, by number; only of a sampler that `judges`."""
+        study, sampler = self._prepared(0)
+        with quiet():
+            return list(sampler.recommend(study, count))  # type: ignore[attr-defined]
+
+    def _prepared(self, number: int) -> tuple[optuna.Study, BaseSampler]:
         self._mirror.number = number
         self._mirror.forget_study_attributes()
-        study = optuna.load_study(study_name="mirror", storage=self._mirror)
-        history = self._mirror.get_all_trials(0, deepcopy=False, states=(OptunaState.COMPLETE,))
-        study.sampler = self._samplers.build(number, study, history)
+        with quiet():
+            study = optuna.load_study(study_name="mirror", storage=self._mirror)
+            history = self._mirror.get_all_trials(0, deepcopy=False, states=(OptunaState.COMPLETE,))
+            return study, self._samplers.build(number, study, history)
+
+    def _ask(self, number: int) -> dict[str, Any]:
+        study, sampler = self._prepared(number)
+        study.sampler = sampler
         trial = study.ask()
         params: dict[str, Any] = {}
-        for parameter in self._space.space.in_order():
-            if self._space.space.is_active(parameter, params):
+        for parameter in self._space.box.in_order():
+            if self._space.box.is_active(parameter, params):
                 value = _suggest(trial, parameter.name, self._space.distributions[parameter.name])
                 params[parameter.name] = self._space.decode(parameter.name, value)
         return params
@@ -221,6 +290,9 @@ class Proposer:
         try:
             self._space.space.validate(record.params)
         except SpaceError:
+            return
+        if self.judges:
+            self._put_curve(record)
             return
         if _is_bad(record):
             self._bad[record.number] = None
@@ -244,12 +316,41 @@ class Proposer:
                 self._bad[number] = worst
                 self._put(self._records[number], OptunaState.COMPLETE, worst)
 
+    def _put_curve(self, record: TrialRecord) -> None:
+        """Every epoch of a trial, for a sampler that sees them; a paused one runs on, some day."""
+        state, value = _outcome(record)
+        attributes: dict[str, Any] = {}
+        if _is_bad(record):
+            state, value = OptunaState.PRUNED, None
+            attributes["bad"] = str(record.failure or Failure.DIVERGED)
+        elif record.state is TrialState.PAUSED:
+            state, attributes["paused"] = OptunaState.RUNNING, True
+        curve = {done: each for done, each in record.curve.items() if each is not None and math.isfinite(each)}
+        params = self._space.encode(record.params or {})
+        distributions = self._space.distributions_of(params)
+        told = value if state is OptunaState.COMPLETE else None
+        self._mirror.place(
+            _frozen(
+                record.number,
+                state,
+                params,
+                distributions,
+                value=told,
+                intermediate_values=curve,
+                user_attrs=attributes,
+            )
+        )
+
     def _put(self, record: TrialRecord, state: OptunaState, value: float | None) -> None:
         params = self._space.encode(record.params or {})
         steps = {record.epochs_done: value} if state is OptunaState.PRUNED and value is not None else {}
         told = value if state is OptunaState.COMPLETE else None
         distributions = self._space.distributions_of(params)
         self._mirror.place(_frozen(record.number, state, params, distributions, value=told, intermediate_values=steps))
+
+
+def _ranges(space: SearchSpace) -> dict[str, tuple[float, float]]:
+    return {p.name: (p.low, p.high) for p in space if not isinstance(p, Categorical)}
 
 
 def _is_bad(record: TrialRecord) -> bool:
@@ -265,7 +366,7 @@ def _outcome(record: TrialRecord) -> tuple[OptunaState, float | None]:
     match record.state:
         case TrialState.COMPLETE if record.value is not None:
             return OptunaState.COMPLETE, record.value
-        case TrialState.PRUNED:
+        case TrialState.PRUNED | TrialState.PAUSED:
             return OptunaState.PRUNED, record.value
         case TrialState.COMPLETE | TrialState.FAIL:
             return OptunaState.FAIL, None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import cached_property
 from numbers import Integral, Real
@@ -276,6 +276,51 @@ class SearchSpace:
         right = [is_a(Integral, v) if isinstance(parent, Int) else parent.contains(v) for v in when.values]
         if not right or not all(right):
             raise SpaceError(f"{law} values of {parent.name}, but got {listed(when.values)}; it is {parent.law}.")
+
+
+def hull(spaces: Iterable[SearchSpace]) -> SearchSpace:
+    """The first space, each range as wide as its limits and its ranges in the others: where trials may lie."""
+    first, *others = spaces
+    return SearchSpace(tuple(_hull(parameter, [other[parameter.name] for other in others]) for parameter in first))
+
+
+def differ_in_ranges_alone(one: SearchSpace, other: SearchSpace) -> bool:
+    """Whether the parameters are the same, on the same scales, and only ranges or limits are others."""
+    return [_without_range(p) for p in one] == [_without_range(p) for p in other]
+
+
+def _without_range(parameter: Parameter) -> dict[str, Any]:
+    return {key: value for key, value in _to_json(parameter).items() if key not in ("low", "high", "limits")}
+
+
+def with_ranges_set(now: SearchSpace, before: SearchSpace, after: SearchSpace) -> SearchSpace:
+    """`now` with the ranges that a person changed between `before` and `after`; those that moved meanwhile stay.
+
+    A range that stays is cut to its new limits.
+    """
+    return SearchSpace(tuple(_set_range(now[p.name], before[p.name], p) for p in after))
+
+
+def _set_range(now: Parameter, before: Parameter, after: Parameter) -> Parameter:
+    if isinstance(now, Categorical) or isinstance(before, Categorical) or isinstance(after, Categorical):
+        return after
+    if (before.low, before.high) != (after.low, after.high):
+        return after
+    low, high = after.limits or (after.low, after.high)
+    kept: dict[str, Any] = {"low": min(max(now.low, low), after.low), "high": max(min(now.high, high), after.high)}
+    return replace(after, **kept)
+
+
+def _hull(parameter: Parameter, others: Sequence[Parameter]) -> Parameter:
+    if isinstance(parameter, Categorical):
+        return parameter
+    ranges = [parameter, *(other for other in others if isinstance(other, Float | Int))]
+    low = min(bound for each in ranges for bound in (each.low, *(each.limits or ())))
+    high = max(bound for each in ranges for bound in (each.high, *(each.limits or ())))
+    if parameter.step is not None:  # on the steps of the range itself
+        step = exact(parameter.step)
+        low = type(parameter.low)(exact(parameter.low) - step * ((exact(parameter.low) - exact(low)) // step))
+    return replace(parameter, low=low, high=high, limits=None)
 
 
 def _check_name(parameter: Parameter) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from sweeper.confirmation import Standing, gather, verdicts
+from sweeper.judgement import collect, judge
 from sweeper.space import Categorical, Float, Parameter, SearchSpace
 from sweeper.store import columns, reads
 from sweeper.store.connection import Store, default_url
@@ -15,13 +17,16 @@ if TYPE_CHECKING:
     import optuna
     import pandas as pd
 
+    from sweeper.handle import Trial
+    from sweeper.outcome import Outcome
+
 Kind = str | tuple[str, ...]
 """Of a column: float, int, bool, text, time, object, or the values of a category."""
 
 STATES = tuple(map(str, TrialState))
 FAILURES = tuple(map(str, Failure))
 TRIAL_KINDS: dict[str, Kind] = {
-    **dict.fromkeys(("number", "stage", "epochs_done", "target_epochs", "seed", "attempt"), "int"),
+    **dict.fromkeys(("number", "stage", "epochs_done", "target_epochs", "seed", "attempt", "repeats"), "int"),
     **dict.fromkeys(("value", "seconds"), "float"),
     **dict.fromkeys(("host", "device", "message", "hidden"), "text"),
     **dict.fromkeys(("created", "started", "finished"), "time"),
@@ -40,11 +45,28 @@ WORKER_KINDS: dict[str, Kind] = {
     **dict.fromkeys(("started", "beat", "ended"), "time"),
     "ending": "text",
 }
+CONFIRMED_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("number", "seeds", "failed", "open"), "int"),
+    **dict.fromkeys(("first", "mean", "deviation", "probability"), "float"),
+    "standing": tuple(map(str, Standing)),
+}
 RANGE_KINDS: dict[str, Kind] = {
     **dict.fromkeys(("name", "kind", "scale"), "text"),
     **dict.fromkeys(("low", "high", "step", "limit_low", "limit_high"), "float"),
     "choices": "object",
     "when": "text",
+}
+
+BORDER_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("parameter", "verdict", "edge", "scale"), "text"),
+    **dict.fromkeys(("low", "high"), "object"),
+    **dict.fromkeys(("widen_low", "widen_high"), "float"),
+    "best": "object",
+    "position": "float",
+    **dict.fromkeys(("top", "at_edge"), "int"),
+    **dict.fromkeys(("expected", "p_value"), "float"),
+    **dict.fromkeys(("trials", "failed", "tried"), "int"),
+    "sentence": "text",
 }
 
 
@@ -104,9 +126,36 @@ class Study:
         """Every worker that there was; `ended` is missing while one lives, or died unseen."""
         return _frame(_pick(reads.worker_rows(self._store, self._begun.id), WORKER_KINDS), WORKER_KINDS)
 
+    def confirmed(self) -> pd.DataFrame:
+        """The trials that were trained again with other seeds (`confirm`), the best mean first.
+
+        `first` is a trial's own value, chosen among many and so optimistic; `mean` and `deviation` are of its `seeds`
+        repeats. `probability`: that its true mean is the best of these; `standing`: wins, ties or loses.
+        """
+        found = verdicts(gather(reads.confirmed_trials(self._store, self.record)), self.direction)
+        return _frame(_pick([verdict.row() for verdict in found], CONFIRMED_KINDS), CONFIRMED_KINDS)
+
     def ranges(self) -> pd.DataFrame:
         """Each parameter's range as it is now, its scale (linear, log or choices) and its hard limits."""
-        return _frame(_pick(list(map(_range, self.space)), RANGE_KINDS), RANGE_KINDS)
+        now = SearchSpace.from_json(reads.current_space(self._store, self.record)[0])
+        return _frame(_pick(list(map(_range, now)), RANGE_KINDS), RANGE_KINDS)
+
+    def borders(self) -> pd.DataFrame:
+        """The border verdict on each range as it is now, with the numbers behind it; `sentence` says it in words."""
+        rows = collect(judge(self._store, self.record))
+        return _frame(_pick(rows, BORDER_KINDS), BORDER_KINDS)
+
+    def rerun(self, number: int, train: Callable[[Trial], Any], *, device: str | None = None) -> Outcome:
+        """Train a trial of `sweeper.run` again, in a fresh process, and compare every epoch: `outcome.matches`.
+
+        `print(outcome)` says the first number that differs, and what has changed in versions, threads and device. For
+        a study of a Hydra script it is the command `sweeper rerun`.
+        """
+        from sweeper import rerun
+
+        outcome = rerun.of_function(rerun.Before.of(self._store, self._begun, number), train, device=device)
+        rerun.note(self._store, self._begun, outcome)
+        return outcome
 
     def to_optuna(self) -> optuna.Study:
         """A copy as an Optuna study in memory: for its plots, its importance, its dashboard."""

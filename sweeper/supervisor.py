@@ -52,81 +52,139 @@ class Call:
 
 
 @dataclass
+class Post:
+    """A slot at which calls are run, one after another; the process of the one that runs now."""
+
+    slot: Slot
+    first: tuple[int, Call]
+    """The call that belongs to the slot, with its place among the results."""
+    leaving: bool = False
+    """Asked to leave: nothing more is started here."""
+    dismissed: bool = False
+    """Asked so because there are fewer slots now: how it died of it is nobody's result."""
+    child: subprocess.Popen[bytes] | None = None
+    thread: threading.Thread = field(default_factory=threading.Thread)
+
+    def leave(self, number: int) -> None:
+        self.leaving = True
+        if self.child is not None and self.child.poll() is None:
+            self.child.send_signal(number)
+
+
+@dataclass
 class Supervisor:
     """Runs calls on slots, at most one a slot; `leave()` asks them all to finish, `kill()` ends them."""
 
     slots: Sequence[Slot]
-    _running: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
-    _leaving: threading.Event = field(default_factory=threading.Event)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _posts: list[Post] = field(default_factory=list)
+    _todo: list[tuple[int, Call]] = field(default_factory=list)
+    _results: dict[int, Any] = field(default_factory=dict)
+    _places: int = 0
+    _closed: bool = False
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def run(self, calls: Sequence[Call]) -> list[Any]:
-        """Run every call and return their results in order; an exception that a call raised stands in its place."""
-        results: list[Any] = [None] * len(calls)
-        todo = list(range(len(calls)))[::-1]
+        """Run every call and return their results in order; an exception that a call raised stands in its place.
 
-        def serve(slot: Slot) -> None:
-            while True:
-                with self._lock:
-                    if not todo:
-                        return
-                    index = todo.pop()
-                try:
-                    results[index] = self._run_call(calls[index], slot)
-                except Exception as error:  # no call may take the slot from the next one
-                    results[index] = error
+        The first calls go to the slots in their order, the others to whichever is free. Behind their results come those
+        of calls that `resize` has added meanwhile.
+        """
+        places = list(enumerate(calls))
+        self._places, self._todo = len(calls), places[len(self.slots) :]
+        for slot, first in zip(self.slots, places, strict=False):
+            self._open(slot, first)
+        while posts := self._at_work():
+            for post in posts:
+                post.thread.join()
+        return [self._results[index] for index in sorted(self._results)]
 
-        threads = [threading.Thread(target=serve, args=(slot,), daemon=True) for slot in self.slots[: len(calls)]]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return results
+    def resize(self, slots: Sequence[Slot], calls: Sequence[Call]) -> None:
+        """While `run` runs one call a slot: from now on it is these calls on these slots.
+
+        What runs on one of them goes on. What runs on another slot is asked to leave after its epoch.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            stay = {slot.index for slot in slots}
+            manned = {post.slot.index: post for post in self._at_work() if not post.leaving}
+            for index in manned.keys() - stay:
+                manned[index].dismissed = True
+                manned[index].leave(signal.SIGINT)
+            for slot, call in zip(slots, calls, strict=True):
+                if slot.index not in manned:
+                    self._open(slot, (self._places, call))
+                    self._places += 1
 
     def leave(self, number: int = signal.SIGTERM) -> None:
         """Ask every process to leave after its epoch; asked again, they leave in the middle of it.
 
         A worker asked by SIGINT takes the time that its epoch needs; by SIGTERM, as before a reboot, only its grace.
         """
-        self._leaving.set()
-        self._signal(number)
+        with self._lock:
+            self._closed = True
+            for post in self._posts:
+                post.leave(number)
 
     def kill(self) -> None:
-        self._leaving.set()
-        self._signal(signal.SIGKILL)
+        self.leave(signal.SIGKILL)
 
-    def _signal(self, number: int) -> None:
+    def _open(self, slot: Slot, first: tuple[int, Call]) -> None:
+        """Begin to run calls on the slot, once what was asked to leave it has left."""
         with self._lock:
-            running = list(self._running.values())
-        for child in running:
-            if child.poll() is None:
-                child.send_signal(number)
+            before = [post.thread for post in self._posts if post.slot.index == slot.index]
+            post = Post(slot, first, leaving=self._closed)
+            post.thread = threading.Thread(target=self._serve, args=(post, before), daemon=True)
+            self._posts.append(post)
+            post.thread.start()
 
-    def _run_call(self, call: Call, slot: Slot) -> Any:
+    def _at_work(self) -> list[Post]:
+        """The posts whose calls are not all done; without any, `run` is over."""
+        with self._lock:
+            alive = [post for post in self._posts if post.thread.is_alive()]
+            self._closed = self._closed or not alive
+            return alive
+
+    def _serve(self, post: Post, before: Sequence[threading.Thread]) -> None:
+        for thread in before:
+            thread.join()
+        todo: tuple[int, Call] | None = post.first
+        while todo is not None:
+            place, call = todo
+            try:
+                result = self._run_call(call, post)
+            except Exception as error:  # no call may take the slot from the next one
+                result = error
+            if not (post.dismissed and isinstance(result, ProcessDied)):
+                self._results[place] = result
+            with self._lock:
+                todo = self._todo.pop(0) if self._todo else None
+
+    def _run_call(self, call: Call, post: Post) -> Any:
         """One call on one slot, started again as long as it dies and wishes to live."""
         quick = 0
         while True:
             started = time.monotonic()
-            result = self._run_once(call, slot)
-            if not (isinstance(result, ProcessDied) and call.restart) or self._leaving.is_set():
+            result = self._run_once(call, post)
+            if not (isinstance(result, ProcessDied) and call.restart) or post.leaving:
                 return result
             quick = quick + 1 if time.monotonic() - started < QUICK_SECONDS else 0
             if quick >= MAX_RESTARTS_IN_A_ROW:
-                log.error("%s: it died %d times soon after its start and is not started again", slot.name, quick)
+                log.error("%s: it died %d times soon after its start and is not started again", post.slot.name, quick)
                 return result
-            log.warning("%s: %s Starting it again.", slot.name, result)
+            log.warning("%s: %s Starting it again.", post.slot.name, result)
 
-    def _run_once(self, call: Call, slot: Slot) -> Any:
+    def _run_once(self, call: Call, post: Post) -> Any:
+        if post.leaving:
+            return ProcessDied("It was asked to leave before it began.")
         with tempfile.TemporaryDirectory(prefix="sweeper-") as folder:
             answer = Path(folder) / "answer"
-            child = self._start(call, slot, answer)
+            child = self._start(call, post.slot, answer)
             with self._lock:
-                self._running[slot.index] = child
-            if self._leaving.is_set():
-                child.send_signal(signal.SIGTERM)
+                post.child = child
+                if post.leaving:
+                    child.send_signal(signal.SIGTERM)
             code = child.wait()
-            with self._lock:
-                self._running.pop(slot.index, None)
             if child.stdin:
                 child.stdin.close()
             if answer.exists():
@@ -135,7 +193,7 @@ class Supervisor:
             try:
                 call.died(child.pid)
             except Exception:
-                log.exception("%s: nobody could be told that process %d died", slot.name, child.pid)
+                log.exception("%s: nobody could be told that process %d died", post.slot.name, child.pid)
         return ProcessDied(f"Process {child.pid} ended with {_ending(code)} before it was done; its log: {call.log}.")
 
     def _start(self, call: Call, slot: Slot, answer: Path) -> subprocess.Popen[bytes]:

@@ -66,7 +66,8 @@ class TrialRecord:
 
     `params` is None between the claim of a new number and its proposal. `target_epochs` is what the plan has granted
     so far (None: the script decides). `alone`: it ran out of memory and has its device to itself now.
-    `value` is the study's metric at the last reported epoch.
+    `value` is the study's metric at the last reported epoch; `curve` holds it by epochs done (from 1), where it was
+    asked for. `repeats`: the number of the trial that this one confirms, with another seed.
     """
 
     study_id: int
@@ -85,6 +86,8 @@ class TrialRecord:
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     seconds: float = 0.0
     worker_id: int | None = None
+    curve: Mapping[int, float | None] = field(default_factory=dict)
+    repeats: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,10 @@ class StudyRecord:
     next_number: int
     created: float
     message: str | None = None
+    workers: int | None = None
+    """So many were asked for since the last start; None: as many as its command said."""
+    confirmed: int | None = None
+    """The revision after which its best trials were chosen to be confirmed; None: they are not yet."""
 
     def key(self, setting: str) -> str:
         """How a person writes a setting: `budget` in Python or by a shorthand, else `hydra.sweeper.budget`."""
@@ -148,5 +155,7 @@ class Idle(StrEnum):
     """The budget is granted and every trial is finished."""
     WAIT = "wait"
     """The budget is granted, but another worker's trial may still be handed back."""
+    AGAIN = "again"
+    """Another worker took the trial that was to be promoted."""
     PAUSED = "paused"
     STOPPED = "stopped"

@@ -7,10 +7,12 @@ renews its lease and its beat, a signal asks it to leave after the epoch that it
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -21,13 +23,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sweeper import process
+from sweeper import environment, process
 from sweeper.beat import Beat, Timeouts, end_process
 from sweeper.checkpoint import Checkpoint, sweep_orphans
 from sweeper.errors import CheckpointError, Diverged, LeaseLost, StoreError, TrialInterrupted, TrialTimeout
 from sweeper.handle import Trial, as_current
 from sweeper.plan import Plan
-from sweeper.space import SearchSpace
 from sweeper.store import claims, reads, writes
 from sweeper.store.connection import Store
 from sweeper.trial import EpochReport, Failure, Idle, Lease, StudyRecord, StudyState, TrialRecord, TrialState
@@ -40,10 +41,16 @@ GRACE_SECONDS = 25.0
 POLL_SECONDS = 0.5
 """How often a worker without a trial looks whether one was handed back."""
 
+AGAIN_SECONDS = 0.02
+"""How long it waits where another worker took the trial that it wanted."""
+
 OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "can't allocate memory", "not enough memory")
 """What torch and CUDA's libraries say in a RuntimeError when memory is short."""
 
 Train = Callable[[Trial], Any]
+
+at_work: list[tuple[str, str]] = []
+"""The store's address and the study of every worker that lives in this very process."""
 
 
 @dataclass(frozen=True)
@@ -126,13 +133,23 @@ class Leave:
 class StoreJournal:
     """A trial's journal in the store, every write fenced by its lease."""
 
-    def __init__(self, store: Store, lease: Lease, record: TrialRecord, folder: Path, leave: Leave, seconds: float):
+    def __init__(
+        self,
+        store: Store,
+        lease: Lease,
+        record: TrialRecord,
+        folder: Path,
+        leave: Leave,
+        seconds: float,
+        go_on: Callable[[int], int | None] = lambda epochs_done: None,
+    ) -> None:
         again = record.attempt > 1
         reports = reads.epoch_reports(store, lease.study_id, lease.number) if again else []
         self.last = reports[-1] if reports else None
         self.value = record.value
         self._store, self._lease, self._folder, self._leave = store, lease, folder, leave
         self._lease_seconds = seconds
+        self.go_on = go_on
         rows = reads.checkpoint_rows(store, lease.study_id, lease.number) if again else []
         self._known = [
             Checkpoint(row["epoch"], folder / row["path"], row["sha256"], row["size_bytes"], row["value"])
@@ -164,21 +181,31 @@ class StoreJournal:
 
 @dataclass
 class Worker:
-    """One worker's life: `work()` returns how it ended (`finished`, `left`, `stopped`)."""
+    """One worker's life: `work()` returns how it ended (`finished`, `left`, `stopped`, `spent`).
+
+    Spent: an error has broken CUDA for this process, as a device-side assert does; a new process is as good as new.
+    """
 
     settings: WorkerSettings
     train: Train
     leave: Leave = field(default_factory=Leave)
 
     def work(self) -> str:
-        from sweeper.sampling import Proposer  # imports Optuna, which a driver can do without
+        from sweeper.search import Search  # imports Optuna, which a driver can do without
 
         self._store = Store(self.settings.store)
         study = reads.study(self._store, self.settings.study)
-        self._study, self._space = study, SearchSpace.from_json(study.space)
-        self._proposer = Proposer(self._space, study.direction, self.settings.plan.stages[0].sampler, study.seed)
-        self._revision = 0
+        self._study = study
+        self._search = Search(self._store, study, self.settings.plan)
         self._patience = claims.Patience(self.settings.lease_seconds / 3)  # longer than between two beats
+        here = (self._store.address, study.name)
+        at_work.append(here)
+        try:
+            return self._live(study)
+        finally:
+            at_work.remove(here)
+
+    def _live(self, study: StudyRecord) -> str:
         self._worker_id = self._register(study)
         ending = "died"
         try:
@@ -186,6 +213,9 @@ class Worker:
                 ending = self._take_trials()
         except TrialInterrupted:
             ending = "left"
+        except StoreError:
+            ending = "left"  # it is not the trial that killed it
+            raise
         finally:
             with contextlib.suppress(StoreError):
                 claims.end_worker(self._store, self._worker_id, ending)
@@ -206,10 +236,12 @@ class Worker:
             device=self.settings.device,
             slot=self.settings.slot,
             threads=self.settings.threads,
+            environment=environment.now(self.settings.device),
             engine=self.settings.engine,
             driver_pid=self.settings.driver_pid,
             driver_started=self.settings.driver_started,
             log=self.settings.log,
+            max_failures=self.settings.max_failures,
         )
 
     def _take_trials(self) -> str:
@@ -217,30 +249,42 @@ class Worker:
             claimed = self._claim()
             if isinstance(claimed, TrialRecord):
                 self._run_trial(claimed)
+                if not _give_memory_back() and self.settings.owns_process:
+                    log.error("CUDA is of no use to this process any more, so it ends")
+                    return "spent"
             elif claimed is Idle.DONE:
                 return "finished"
             elif claimed is Idle.STOPPED:
                 return "stopped"
+            elif claimed is Idle.AGAIN:
+                self.leave.asked.wait(AGAIN_SECONDS)
             else:
                 self.leave.asked.wait(POLL_SECONDS)
         return "left"
 
     def _claim(self) -> TrialRecord | Idle:
-        return claims.claim(
+        step = self._search.next()
+        claimed = claims.claim(
             self._store,
             self._study.id,
             self._worker_id,
-            grant_epochs=self.settings.plan.stages[0].epochs,
+            stage=step.stage,
+            grant_epochs=step.epochs,
+            promote=step.number,
+            reserve=self._search.reserve,
+            kept=self.settings.plan.kept_epochs,
             lease_seconds=self.settings.lease_seconds,
             patience=self._patience,
         )
+        # another worker's trial may have ended meanwhile, and leave something to do
+        return Idle.AGAIN if claimed is Idle.DONE and self._search.is_behind() else claimed
 
     def _run_trial(self, record: TrialRecord) -> None:
         lease = Lease(record.study_id, record.number, record.attempt, self._worker_id)
         started = time.monotonic()
         self._beat.lease = lease
         try:
-            params = record.params if record.params is not None else self._propose(lease)
+            params = record.params if record.params is not None else self._propose(lease, record.stage)
             trial = self._handle(record, lease, dict(params))
             self._beat.take(trial, lease, record.seconds)
             self._train(trial, lease, started, record.alone)
@@ -248,6 +292,10 @@ class Worker:
             self._hand_back(lease, time.monotonic() - started)
         except LeaseLost as error:
             log.warning("dropped: %s", error)
+        except OSError as error:  # not even a folder for it can be made
+            if not _disk_is_full(error):
+                raise
+            self._stop_for_disk(lease, error, time.monotonic() - started)
         finally:
             self._beat.lease = None
 
@@ -260,21 +308,28 @@ class Worker:
         except LeaseLost as error:
             log.warning("dropped: %s", error)
 
-    def _propose(self, lease: Lease) -> dict[str, Any]:
-        """Ask the sampler, outside of any transaction, with everything that the store knows by now."""
-        if self._proposer.uses_history:
-            changed, self._revision = reads.changed_trials(self._store, lease.study_id, self._revision)
-            self._proposer.update(changed)
-        params = self._proposer.suggest(lease.number)
+    def _propose(self, lease: Lease, stage: int) -> dict[str, Any]:
+        """Ask the search, outside of any transaction, with everything that the store knows by now."""
+        params = self._search.propose(lease.number, stage)
         writes.set_params(self._store, lease, params)
         return params
+
+    def _go_on(self, lease: Lease, epochs_done: int) -> int | None:
+        """At the end of a stage: train on at once where the trial is worth it and the budget pays; None: pause."""
+        step = self._search.after(lease, epochs_done)
+        if step is None or step.epochs is None:
+            return None
+        kept = self.settings.plan.kept_epochs
+        return step.epochs if claims.go_on(self._store, lease, step.stage, step.epochs, kept) else None
 
     def _handle(self, record: TrialRecord, lease: Lease, params: dict[str, Any]) -> Trial:
         folder = Path(self._study.folder) / f"{record.number:04d}"
         folder.mkdir(parents=True, exist_ok=True)
-        journal = StoreJournal(self._store, lease, record, folder, self.leave, self.settings.lease_seconds)
+        go_on = functools.partial(self._go_on, lease)
+        journal = StoreJournal(self._store, lease, record, folder, self.leave, self.settings.lease_seconds, go_on)
         if record.attempt > 1:
-            sweep_orphans(folder / "checkpoints", [known.path for known in journal.checkpoints()])
+            known = [checkpoint.path for checkpoint in journal.checkpoints()]
+            sweep_orphans(folder / "checkpoints", known, lease.attempt)
         return Trial(
             number=record.number,
             params=params,
@@ -286,6 +341,7 @@ class Worker:
             direction=self._study.direction,
             target_epochs=record.target_epochs,
             keep=self.settings.keep,
+            attempt=lease.attempt,
             identity={"study": self._study.name, "config_sha256": _digest([self._study.config, params])},
         )
 
@@ -312,15 +368,18 @@ class Worker:
                 return
             self._fail(trial, lease, error, time.monotonic() - started)
             return
-        finally:
-            _give_memory_back()
         seconds = time.monotonic() - started
-        writes.finish(self._store, lease, TrialState.COMPLETE, value=value, seconds=seconds)
-        log.info("trial %d complete: %s = %.6g (%.1f s)", trial.number, self._study.metric, value, seconds)
+        full = self._study.full_epochs
+        has_more = trial.paused and (full is None or trial.epochs_done < full)  # a script may want more than the plan
+        state = TrialState.PAUSED if has_more else TrialState.COMPLETE
+        writes.finish(self._store, lease, state, value=value, seconds=seconds)
+        log.info("trial %d %s: %s = %.6g (%.1f s)", trial.number, state.lower(), self._study.metric, value, seconds)
 
     def _fail(self, trial: Trial, lease: Lease, error: BaseException, seconds: float) -> None:
         failure = classify(error)
         message, trace = describe(error)
+        if failure is Failure.DIVERGED and trial.whereabouts not in message:  # the script itself said so
+            message += trial.whereabouts
         log.error("trial %d failed (%s): %s", trial.number, failure, message, exc_info=error)
         with contextlib.suppress(OSError):  # the trial may have taken its folder away; the store has the traceback
             (trial.folder / "train.log").open("a", encoding="utf-8").write(trace)
@@ -339,6 +398,10 @@ class Worker:
     def _stop_for_disk(self, lease: Lease, error: BaseException, seconds: float) -> None:
         """A full disk is not the trial's fault: hand it back and stop the study before it eats the others."""
         message = f"the disk is full: {error}"
+        if not isinstance(error, CheckpointError):  # which tells how much is needed
+            folder = Path(self._study.folder)
+            there = next(path for path in (folder, *folder.parents) if path.exists())
+            message += f"; {shutil.disk_usage(there).free:,} bytes are free at {there}"
         log.error("%s", message)
         writes.release(self._store, lease, seconds)
         writes.set_state(self._store, lease.study_id, StudyState.STOPPED, message)
@@ -376,11 +439,16 @@ def _disk_is_full(error: BaseException | None) -> bool:
     return False
 
 
-def _give_memory_back() -> None:
-    """Free what the last trial left on the GPU, so that the next one has the whole device."""
+def _give_memory_back() -> bool:
+    """Free what the last trial left on the GPU, so that the next one has the whole device. False: CUDA is broken."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         import gc
 
         gc.collect()
-        torch.cuda.empty_cache()
+        try:
+            torch.cuda.synchronize()
+            torch.cuda.empty_cache()
+        except RuntimeError:
+            return False
+    return True

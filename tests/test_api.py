@@ -309,6 +309,59 @@ def test_a_trial_that_always_kills_its_worker_is_given_up_before_the_worker_is(s
     assert states == [complete, (TrialState.FAIL, Failure.KILLED), complete, complete]
 
 
+def test_a_process_that_an_error_has_spoiled_is_replaced(store, begin, monkeypatch):
+    def spoil(trial):
+        import torch
+
+        def broken():
+            raise RuntimeError("CUDA error: device-side assert triggered")
+
+        if trial.number == 1:
+            torch.cuda.is_initialized, torch.cuda.synchronize = (lambda: True), broken
+            broken()
+        trial.report(val_loss=trial.params["x"])
+
+    study = begin(store, budget=3)
+    slots = tuple(devices.slots(1, gpus=[]))
+    task = WorkerTask(worker_settings(store, study, Plan.from_json(study.plan), engine="local"), spoil, slots)
+    run_workers(Supervisor(slots), task, store.path.parent)
+    assert [record.state[0] for record in reads.all_trials(store, study.id)] == ["C", "F", "C"]
+    assert [row["ending"] for row in reads.worker_rows(store, study.id)] == ["spent", "finished"]
+
+
+def test_workers_come_and_go_while_a_sweep_runs(run, tmp_path):
+    url = default_url(tmp_path)
+
+    def resizing(trial):
+        import time
+
+        from sweeper.store import reads, writes
+        from sweeper.store.connection import Store
+
+        store = Store(url)
+        study = reads.study(store).id
+
+        def set_workers(number, enough):
+            writes.set_workers(store, study, number)
+            deadline = time.monotonic() + 60
+            while not enough(len(reads.worker_rows(store, study, alive=True))):
+                assert time.monotonic() < deadline, "it never happened"
+                time.sleep(0.05)
+
+        for epoch in trial.epochs(3, state={}):
+            if trial.number == 0 and epoch == 0:
+                set_workers(3, lambda alive: alive == 3)
+                set_workers(1, lambda alive: alive <= 2)  # the one that waits here may have to go itself
+            trial.report(val_loss=trial.params["x"] + 1 / (epoch + 1))
+
+    study = run(resizing, workers=2)
+    assert list(study.trials()["state"]) == ["COMPLETE"] * 4
+    assert list(study.epochs().groupby("number").size()) == [3, 3, 3, 3]
+    assert len(study.workers()) >= 3
+    assert "left" in set(study.workers()["ending"])
+    assert "died" not in set(study.workers()["ending"])
+
+
 def test_a_function_that_cannot_travel_is_told(run):
     lock = threading.Lock()
 

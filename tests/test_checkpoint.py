@@ -19,7 +19,7 @@ from torch.optim import lr_scheduler as schedules
 from torch.utils.data import DataLoader, TensorDataset
 
 from sweeper import checkpoint as checkpoints
-from sweeper.checkpoint import Checkpoint, kept, load, load_newest, prune, read, save, sweep_orphans, verify
+from sweeper.checkpoint import Checkpoint, found, kept, load, load_newest, prune, read, save, sweep_orphans, verify
 from sweeper.errors import CheckpointError, ConfigError
 
 EPOCHS = 6
@@ -484,7 +484,7 @@ def test_kill_9_while_saving_never_leaves_an_unreadable_checkpoint(tmp_path):
     assert files
     for path in files:
         assert read(path)["state"]["model"]["weight"].shape == (500, 500)
-    sweep_orphans(folder, files)
+    sweep_orphans(folder, files, attempt=1)
     assert sorted(folder.iterdir()) == sorted(files)
 
 
@@ -537,6 +537,41 @@ def test_orphans_are_swept_and_nothing_else(tmp_path):
     own = tmp_path / "my_best_weights.pt"
     for path in (leftover, own):
         path.touch()
-    assert sweep_orphans(tmp_path, [known.path]) == [unknown.path, leftover]
+    assert sweep_orphans(tmp_path, [known.path], attempt=1) == [unknown.path, leftover]
     assert sorted(tmp_path.iterdir()) == [known.path, own]
-    assert sweep_orphans(tmp_path / "missing", []) == []
+    assert sweep_orphans(tmp_path / "missing", [], attempt=1) == []
+
+
+def test_what_a_later_attempt_wrote_is_no_orphan(tmp_path):
+    saved = [save(tmp_path, 0, {}, metric="loss", value=0.5, attempt=attempt) for attempt in (1, 2, 3)]
+    writing = tmp_path / "epoch=0001-loss=0.4-attempt=3.pt.tmp-123-abcd"
+    writing.touch()
+    assert sorted(sweep_orphans(tmp_path, [], attempt=2)) == sorted(each.path for each in saved[:2])
+    assert sorted(tmp_path.iterdir()) == [saved[2].path, writing]
+
+
+# --------------------------------------------------------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "attempt", "name"),
+    [
+        ("val_loss", 0.1234, 1, "epoch=0005-val_loss=0.1234.pt"),
+        ("val_loss", 0.1234, 2, "epoch=0005-val_loss=0.1234-attempt=2.pt"),
+        ("a-b", -1e-7, 12, "epoch=0005-a-b=-1e-07-attempt=12.pt"),
+        (None, None, 1, "epoch=0005.pt"),
+        (None, None, 3, "epoch=0005-attempt=3.pt"),
+    ],
+)
+def test_a_name_tells_epoch_value_and_later_attempts(tmp_path, metric, value, attempt, name):
+    saved = save(tmp_path, 5, {}, metric=metric, value=value, attempt=attempt)
+    assert saved.path.name == name
+    assert found(saved.path) == saved
+
+
+def test_no_attempt_replaces_the_file_of_another(tmp_path):
+    state = {"plain": {"of": 2}}
+    heir = save(tmp_path, 0, state, metric="loss", value=0.5, attempt=2)
+    state["plain"]["of"] = 1
+    save(tmp_path, 0, state, metric="loss", value=0.5)
+    verify(heir)

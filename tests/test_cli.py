@@ -149,6 +149,31 @@ def test_export_refuses_what_it_cannot_write(filled: str) -> None:
     assert "make it first" in ask("export", "nowhere/trials.csv", "--store", filled, code=1).stderr
 
 
+def test_studies_the_newest_first(filled: str) -> None:
+    filling.study(filled, "second", budget=3)
+    lines = ask("studies", "--store", filled).stdout.splitlines()
+    assert lines[0].split() == ["study", "state", "trials", "metric", "best", "of", "created", "(UTC)"]
+    assert lines[2].split()[:6] == ["second", "empty", "0/3", "val_loss", "-", "-"]
+    assert lines[3].split()[:7] == ["digits", "running", "4/8", "val_loss", "0.123", "trial", "1"]
+    rows = json.loads(ask("studies", "--store", filled, "--format", "json").stdout)
+    assert [(row["study"], row["best"], row["best_number"]) for row in rows] == [
+        ("second", None, None),
+        ("digits", 0.123456789, 1),
+    ]
+    assert rows[1]["created"].endswith("+00:00")
+    (first, _) = csv.DictReader(io.StringIO(ask("studies", "--store", filled, "--format", "csv").stdout))
+    assert (first["study"], first["best"]) == ("second", "")
+
+
+def test_a_store_without_studies(url: str) -> None:
+    filling.Store(url, create=True)
+    assert "No study yet" in ask("studies", "--store", url).stdout
+
+
+def test_the_version() -> None:
+    assert ask("--version").stdout == f"sweeper {sweeper.__version__}\n"
+
+
 # ---- failures, workers, events ---------------------------------------------------------------------------------------
 
 
@@ -291,19 +316,63 @@ def test_set_a_budget(filled: str) -> None:
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ("workers=3", "at a start"),
-        ("seed=3", "changes budget=NUMBER"),
+        ("workers=0", "at least 1"),
+        ("workers=2.5", "whole number"),
+        ("seed=3", "changes budget=NUMBER and workers=NUMBER"),
         ("budget", "above 0"),
         ("budget=many", "above 0"),
         ("budget=-1", "above 0"),
         ("budget=nan", "above 0"),
-        ("budget=0.1", "one trial at least"),
+        ("budget=0.1", "one full training at least"),
     ],
 )
 def test_set_refuses_what_it_cannot(filled: str, change: str, word: str) -> None:
     assert word in ask("set", change, "--store", filled, code=1).stderr
     assert word in ask("set", "budget=80", change, "--store", filled, code=1).stderr
     assert record(filled).budget == 8
+
+
+def test_set_workers_of_a_running_sweep(filled: str) -> None:
+    said = ask("set", "workers=3", "budget=80", "--store", filled).stdout
+    assert "budget of digits is 80 full trainings" in said
+    assert "digits has 3 workers from now on (before: 1): 2 more start" in said
+    assert (record(filled).workers, record(filled).budget) == (3, 80)
+    assert "1 worker (3 asked for)" in ask("status", "--store", filled).stdout
+    assert json.loads(ask("status", "--store", filled, "--format", "json").stdout)["workers_asked"] == 3
+    event = json.loads(ask("events", "--store", filled, "--format", "json").stdout)[-1]
+    assert (event["kind"], event["message"]) == ("workers", "workers set to 3")
+    assert event["user"]
+    assert event["time"]
+
+
+def test_workers_are_not_set_where_nobody_hears_it(filled: str) -> None:
+    store = filling.Store(filled)
+    filling.claims.end_worker(store, 1, "left")
+    assert "no worker of digits is alive" in ask("set", "budget=9", "workers=3", "--store", filled, code=1).stderr
+    filling.worker(store, 1, engine="submitit_slurm")
+    said = ask("set", "workers=3", "--store", filled, code=1).stderr
+    assert "those of digits are of the engine submitit_slurm" in said
+    assert "hydra.sweeper.workers=3" in said
+    assert (record(filled).workers, record(filled).budget) == (None, 8)
+
+
+def test_resume_ends_the_pause_of_a_device(filled: str) -> None:
+    store = filling.Store(filled)
+    filling.pause_device(store, 1, "gpu 1 of node", "RuntimeError: CUDA error")
+    said = ask("status", "--store", filled).stdout
+    assert "paused  gpu 1 of node, for about 5 min: 3 trials in a row failed there, the last with: RuntimeError" in said
+    assert "1 worker goes on, gpu 1 of node tries again" in ask("resume", "--store", filled).stdout
+    assert "paused" not in ask("status", "--store", filled).stdout
+    before = len(json.loads(ask("events", "--store", filled, "--format", "json").stdout))
+    ask("resume", "--store", filled)
+    assert len(json.loads(ask("events", "--store", filled, "--format", "json").stdout)) == before
+
+
+def test_a_worker_of_a_paused_device_is_shown_as_such(filled: str) -> None:
+    store = filling.Store(filled)
+    filling.pause_device(store, 1, f"cpu of {filling.process.host()}", "RuntimeError: CUDA error")
+    (worker,) = json.loads(ask("workers", "--store", filled, "--format", "json").stdout)
+    assert worker["ending"] == "paused"
 
 
 def test_hide_and_unhide(filled: str) -> None:
@@ -393,6 +462,7 @@ def test_a_closed_pipe_is_quiet(url: str) -> None:
     "words",
     [
         ["best", "--top", "3"], ["status"], ["show", "1"], ["export", "t.csv"], ["failures"], ["events"],
+        ["studies"],
         ["retry", "2"], ["pause"], ["set", "budget=9"], ["hide", "1", "--why", "x"],
     ],
 )  # fmt: skip

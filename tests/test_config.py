@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
+import threading
+from pathlib import Path
 
 import pytest
 from hydra._internal.callbacks import Callbacks
@@ -19,7 +21,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 from omegaconf import OmegaConf, open_dict
 
-from sweeper.config import FrozenConfig, HydraTask, as_override, difference, output_folder, shorthands
+from sweeper.config import FrozenConfig, HydraTask, as_override, difference, mind_full_logs, output_folder, shorthands
 from sweeper.errors import ConfigError
 from sweeper.grammar import parse
 from sweeper.handle import current_trial
@@ -539,6 +541,24 @@ def test_a_trials_log_ends_with_it(worker_log, train):
         assert "after both" not in (folder / "train.log").read_text()
     assert "after both" in worker_log.read_text()
     assert "of trial" not in worker_log.read_text()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full")
+def test_a_log_that_finds_the_disk_full_ends_its_trial(worker_log, train, capsys):
+    def function(cfg):
+        logging.getLogger().addHandler(logging.FileHandler("/dev/full"))
+        mind_full_logs(training=True)
+        other = threading.Thread(target=lambda: logging.getLogger("mine").warning("from another thread"))
+        other.start()
+        other.join()
+        seen.append(True)
+        logging.getLogger("mine").warning("no room for this")
+
+    seen = []
+    with pytest.raises(OSError, match="No space left on device"):
+        train(function, 0, {"lr": 0.25})
+    assert seen, "the line of a thread that does not train is lost, and no more"
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_an_error_of_the_function_comes_out_as_it_is(train):

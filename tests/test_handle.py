@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from sweeper import handle
-from sweeper.errors import CheckpointError, Diverged, MetricError, TrialInterrupted
+from sweeper.errors import CheckpointError, Diverged, LeaseLost, MetricError, TrialInterrupted
 from sweeper.handle import FolderJournal, Trial, as_current, current_trial
 from sweeper.trial import Direction
 
@@ -30,6 +30,7 @@ class RecordingJournal:
         self.steps, self.reports, self.values, self.known = [], {}, [], []
         self.last = self.value = None
         self.die_at = self.ask_after = None
+        self.targets = {}  # where a stage ends → where the next one does
 
     def checkpoints(self):
         return self.known
@@ -45,6 +46,9 @@ class RecordingJournal:
         self._step("pointer", new.epoch)
         assert all(old.path.exists() for old in self.known if old.epoch != new.epoch), "a file went before its pointer"
         self.known = [old for old in self.known if old.epoch not in {new.epoch, *forget_epochs}] + [new]
+
+    def go_on(self, epochs_done):
+        return self.targets.get(epochs_done)
 
     def leave_if_asked(self):
         self.steps.append(("leave?", max(self.reports)))
@@ -140,6 +144,35 @@ def test_the_plan_may_grant_fewer_epochs_than_the_script_asks_for(start, target,
 def test_a_larger_target_goes_on_where_the_smaller_one_ended(start):
     assert run(start(target_epochs=2), state=counter()) == [0, 1]
     assert run(start(target_epochs=4), state=counter()) == [2, 3]
+
+
+def test_a_trial_that_is_worth_it_goes_on_at_once(start, journal):
+    journal.targets = {2: 3, 3: 4}
+    trial = start(target_epochs=2)
+    assert run(trial, state=counter()) == [0, 1, 2, 3]
+    assert not trial.paused
+
+
+def test_a_trial_that_is_not_pauses_at_the_end_of_its_stage(start, journal):
+    journal.targets = {2: 3}
+    trial = start(target_epochs=2)
+    assert run(trial, state=counter()) == [0, 1, 2]
+    assert trial.paused
+    assert trial.finish(None) == journal.value
+
+
+def test_a_trial_whose_script_wants_no_more_epochs_is_not_paused(start):
+    trial = start(target_epochs=4)
+    assert run(trial, n=4) == [0, 1, 2, 3]
+    assert not trial.paused
+
+
+def test_a_trial_is_asked_to_leave_before_it_is_judged(start, journal):
+    journal.ask_after, journal.targets = 1, {2: 4}
+    with pytest.raises(TrialInterrupted):
+        run(start(target_epochs=2), state=counter())
+    journal.ask_after = None
+    assert run(start(target_epochs=2), state=counter()) == [2, 3]
 
 
 def test_a_trial_with_nothing_left_still_has_its_value(start):
@@ -338,6 +371,21 @@ def test_the_best_of_an_earlier_attempt_stays(start, journal):
     journal.ask_after = None
     run(start(), n=6, state=counter(), loss=losses.__getitem__)
     assert sorted(each.epoch for each in journal.known) == [0, 4, 5]
+
+
+def test_who_lost_the_lease_takes_its_own_file_away_and_no_other(start, journal, tmp_path, monkeypatch):
+    run(start(attempt=2), n=1, state=counter())
+    (heirs,) = journal.known
+
+    def lost(new, forget_epochs):
+        raise LeaseLost("another worker holds it")
+
+    monkeypatch.setattr(journal, "point_to", lost)
+    journal.known = []
+    with pytest.raises(LeaseLost):
+        run(start(attempt=1), n=1, state=counter())
+    assert list(tmp_path.rglob("*.pt*")) == [heirs.path]
+    handle.checkpoint.verify(heirs)
 
 
 # ---- reports ---------------------------------------------------------------------------------------------------------

@@ -338,6 +338,22 @@ def test_a_process_that_got_a_dead_workers_number_is_not_that_worker(store, sett
     assert [row["ending"] for row in reads.worker_rows(store, study.id)] == ["died"]
 
 
+def test_a_worker_of_this_process_that_could_not_say_that_it_ended_holds_nothing(store, settings, hire, take):
+    study = open_study(store, settings())
+    take(store, study, hire(store, study))
+    open_study(store, settings())
+    assert [record.state for record in reads.all_trials(store, study.id)] == [TrialState.WAITING]
+    assert [row["ending"] for row in reads.worker_rows(store, study.id)] == ["left"]
+
+
+def test_a_worker_that_is_at_work_in_this_process_is_left_alone(store, settings, hire, take, monkeypatch):
+    study = open_study(store, settings())
+    take(store, study, hire(store, study))
+    monkeypatch.setattr(opening, "at_work", [(store.address, study.name)])
+    open_study(store, settings())
+    assert [record.state for record in reads.all_trials(store, study.id)] == [TrialState.RUNNING]
+
+
 def test_workers_of_another_host_are_left_alone(store, settings, hire, take, dead_pid):
     study = open_study(store, settings())
     take(store, study, hire(store, study, pid=dead_pid, host="elsewhere"))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
 
 from sweeper.errors import ConfigError
-from sweeper.plan import SEARCHES, Plan, Stage, make_plan
+from sweeper.plan import SEARCHES, Confirm, Plan, Stage, make_plan
 from sweeper.samplers import NAMES
+from sweeper.trial import TrialRecord, TrialState
 
 
 @pytest.mark.parametrize("search", SEARCHES)
@@ -18,7 +22,7 @@ def test_every_search_has_a_plan_whose_samplers_exist(search):
     assert plan.search == search
     assert plan.stages
     assert plan.full_epochs == 5
-    assert {stage.sampler for stage in plan.stages} <= set(NAMES)
+    assert {stage.sampler for stage in plan.stages} - {None} <= set(NAMES)
 
 
 def test_a_sampler_of_ones_own_takes_the_last_stages_place():
@@ -29,9 +33,16 @@ def test_a_sampler_of_ones_own_takes_the_last_stages_place():
 
 
 def test_a_search_may_be_a_mapping():
-    plan = make_plan({"name": "mine", "stages": [{"name": "wide", "sampler": "sobol"}, {"sampler": "tpe"}]}, epochs=3)
+    stages = [{"name": "wide", "sampler": "sobol", "epochs": 1}, {"sampler": "tpe"}]
+    plan = make_plan({"name": "mine", "stages": stages}, epochs=3)
     assert (plan.search, [stage.name for stage in plan.stages]) == ("mine", ["wide", "search"])
     assert make_plan({"stages": [{"sampler": "random"}]}).search == "custom"
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_the_yaml_to_copy_says_what_the_package_has(search):
+    file = Path(__file__).parent.parent / "conf" / "search" / f"{search}.yaml"
+    assert make_plan(yaml.safe_load(file.read_text()), epochs=27) == make_plan(search, epochs=27)
 
 
 def test_the_searchs_own_mapping_is_not_changed():
@@ -83,6 +94,121 @@ def test_a_budget_that_is_too_small_for_one_trial_is_told(budget, epochs):
         make_plan("random", epochs=epochs).budget_epochs(budget)
 
 
+# ---- stages ----------------------------------------------------------------------------------------------------------
+
+
+def ladder(epochs=27, **more):
+    return make_plan("coarse_to_fine", epochs=epochs, **more)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "rungs"),
+    [(52, (6, 17, 52)), (27, (3, 9, 27)), (20, (3, 7, 20)), (9, (3, 9)), (4, (2, 4)), (2, (1, 2)), (1, (1,))],
+)
+def test_stages_with_shares_of_a_training_are_rungs_in_epochs(epochs, rungs):
+    assert ladder(epochs).rungs == rungs
+    assert ladder(epochs).stages[0].sampler == "multi_fidelity"
+
+
+def test_without_epochs_there_is_one_stage():
+    assert make_plan("coarse_to_fine").stages == (Stage("fine", "multi_fidelity"),)
+    assert make_plan("cs231n").stages == (Stage("fine", "tpe"),)
+
+
+def test_a_sampler_of_ones_own_takes_the_place_of_the_last_that_there_is():
+    assert [stage.sampler for stage in ladder(sampler="tpe").stages] == ["tpe", None, None]
+    assert [stage.sampler for stage in make_plan("cs231n", epochs=27, sampler="gp").stages] == [
+        "random",
+        "random",
+        "gp",
+    ]
+
+
+def test_stages_train_longer_and_longer():
+    stages = [{"sampler": "random", "epochs": 9}, {"sampler": "random", "epochs": 3}, {"sampler": "random"}]
+    with pytest.raises(ConfigError, match="longer than the one before"):
+        make_plan({"stages": stages}, epochs=20)
+    with pytest.raises(ConfigError, match="20 epochs, but got 30"):
+        make_plan({"stages": [{"sampler": "random", "epochs": 30}, {"sampler": "random"}]}, epochs=20)
+
+
+def test_a_search_may_know_its_epochs_itself():
+    stages = [{"sampler": "random", "epochs": 2}, {"promote": 0.5, "epochs": 8}]
+    assert make_plan({"stages": stages}).rungs == (2, 8)
+
+
+def test_new_trials_begin_at_the_stage_whose_share_is_not_yet_granted():
+    plan = make_plan("cs231n", epochs=27)  # 1/8 of the budget coarse, up to 1/4 finer, the rest fine
+    budget = plan.budget_epochs(8)
+    assert [plan.entry(granted, budget) for granted in (0, 26, 27, 53, 54, 200)] == [0, 0, 1, 1, 2, 2]
+    assert {ladder().entry(granted, 270) for granted in range(0, 270, 9)} == {0}
+
+
+def test_no_trial_begins_that_could_not_be_trained_to_the_end():
+    plan = ladder()
+    assert plan.can_begin(243, 270)
+    assert not plan.can_begin(244, 270)
+    assert not plan.is_spent(244, 270, furthest_paused=9), "18 epochs are left: enough for a trial that has done 9"
+    assert plan.is_spent(244, 270, furthest_paused=None)
+    assert plan.is_spent(255, 270, furthest_paused=9)
+
+
+def paused(number, epochs, **curve):
+    return TrialRecord(
+        1, number, TrialState.PAUSED, seed=0, epochs_done=epochs, target_epochs=epochs, curve=curve.get("curve", {})
+    )
+
+
+def test_the_best_share_is_compared_where_all_of_them_were():
+    plan = ladder()
+    curves = [{3: 0.5, 9: 0.1}, {3: 0.4}, {3: 0.6}, {3: 0.3}, {1: 0.0}, {3: math.nan}]
+    records = [paused(number, 3, curve=curve) for number, curve in enumerate(curves)]
+    assert plan.best_share(records, 0, 1 / 2, sign=1) == [3, 1]
+    assert plan.best_share(records, 0, 1 / 2, sign=-1) == [2, 0]
+    assert plan.best_share(records[:2], 0, 1 / 3, sign=1) == []
+
+
+# ---- confirmation ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_confirmed_takes_its_share_of_the_budget_first():
+    plan = ladder(confirm={"top": 2, "seeds": 3})
+    assert plan.kept_epochs == 6 * 27
+    assert plan.can_begin(3 * 27, 10 * 27)
+    assert not plan.can_begin(3 * 27 + 1, 10 * 27)
+    assert plan.is_spent(4 * 27, 10 * 27, furthest_paused=9)
+    assert plan.can_repeat(9 * 27, 10 * 27)
+    assert not plan.can_repeat(9 * 27 + 1, 10 * 27)
+    stages = make_plan("cs231n", epochs=27, confirm={"top": 2, "seeds": 3})
+    assert [stages.entry(granted, 14 * 27) for granted in (26, 27, 53, 54)] == [0, 1, 1, 2], "shares of what is left"
+    with pytest.raises(ConfigError, match=r"got 6 full trainings, and confirm takes 6 of them"):
+        plan.budget_epochs(6)
+
+
+def test_confirm_stands_in_the_search_or_beside_it():
+    search = {"stages": [{"sampler": "random"}], "confirm": {"top": 1}}
+    assert make_plan(search).confirm == Confirm(top=1, seeds=5)
+    assert make_plan(search, confirm={"seeds": 2}).confirm == Confirm(top=3, seeds=2)
+    assert make_plan(search, confirm=False).confirm is None
+    assert make_plan("random", confirm=True).confirm == Confirm(3, 5)
+    assert make_plan("random").confirm is None
+
+
+def test_a_plan_that_confirms_or_has_an_ancestor_comes_back_from_a_store():
+    plan = make_plan("random", confirm=True, from_study="older")
+    plan = replace(plan, first=({"x": 0.1, "y": "a"},))
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    assert plan.as_asked() == make_plan("random", from_study="older")
+
+
+@pytest.mark.parametrize(
+    "value", [3, "yes", {}, {"top": 0}, {"top": 1.5}, {"seeds": 1}, {"tops": 3}, {"top": True}, []]
+)
+def test_a_rule_that_confirms_nothing_is_refused(value):
+    with pytest.raises(ConfigError, match=r"`confirm`.*but got"):
+        make_plan("random", confirm=value)
+
+
 # ---- wrong settings --------------------------------------------------------------------------------------------------
 
 
@@ -93,12 +219,17 @@ def test_a_budget_that_is_too_small_for_one_trial_is_told(budget, epochs):
         ("", ["random"]),
         ({"name": "mine"}, ["stages", "'mine'"]),
         ({"stages": []}, ["stages"]),
-        ({"stages": [{"sampler": "tpe"}], "epoch": 3}, ["name and stages", "epoch"]),
+        ({"stages": [{"sampler": "tpe"}], "epoch": 3}, ["name, borders, confirm and stages", "epoch"]),
         ({"stages": [{"name": "wide"}]}, ["sampler"]),
-        ({"stages": [{"sampler": "tpe", "epoch": 3}]}, ["epoch", "name, sampler"]),
+        ({"stages": [{"sampler": "tpe", "epoch": 3}]}, ["epoch", "name, epochs, sampler"]),
         ({"stages": {"sampler": "tpe"}}, ["stages"]),
         ({"stages": ["tpe"]}, ["stage"]),
         ({"stages": [{"sampler": None}]}, ["sampler"]),
+        ({"stages": [{"promote": "worth"}]}, ["first stage", "sampler"]),
+        ({"stages": [{"sampler": "random", "epochs": "2/1"}]}, ["`epochs`", "2/1"]),
+        ({"stages": [{"sampler": "random", "budget": 0}]}, ["`budget`", "share"]),
+        ({"stages": [{"sampler": "random"}, {"promote": "best"}]}, ["`promote`", "worth", "best"]),
+        ({"stages": [{"sampler": "random"}], "borders": "move"}, ["warn or widen", "move"]),
         (None, ["search"]),
     ],
     ids=str,

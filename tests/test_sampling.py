@@ -175,11 +175,18 @@ def test_pending_trials_count():
     proposer = Proposer(PLANE, Direction.MINIMIZE, "tpe", 0)
     proposer.update(history)
     alone = proposer.suggest(16)
-    for number, state in ((20, TrialState.RUNNING), (21, TrialState.WAITING), (22, TrialState.PAUSED)):
+    for number, state in ((20, TrialState.RUNNING), (21, TrialState.WAITING)):
         proposer.update([record(number, alone, 0.1, state)])
         assert mirrored(proposer)[number].state is optuna.trial.TrialState.RUNNING
         assert mirrored(proposer)[number].params == alone
     assert proposer.suggest(16) != alone
+
+
+def test_a_paused_trial_is_told_by_the_epochs_that_it_has():
+    proposer = Proposer(PLANE, Direction.MINIMIZE, "tpe", 0)
+    proposer.update([record(0, {"x": 0.0, "y": 0.0}, 0.1, TrialState.PAUSED)])
+    assert mirrored(proposer)[0].state is optuna.trial.TrialState.PRUNED
+    assert list(mirrored(proposer)[0].intermediate_values.values()) == [0.1]
 
 
 def test_what_the_store_says_wins():

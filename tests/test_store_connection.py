@@ -186,8 +186,23 @@ def test_a_kill_during_the_creation_leaves_no_half_made_store(path, moment):
     died = subprocess.run([sys.executable, "-c", textwrap.dedent(code), url_of(path)])
     assert died.returncode == -signal.SIGKILL
     assert not path.exists()
+    assert list(path.parent.iterdir()), "what it was making is left"
     store = Store(url_of(path), create=True)
     assert reads.study_names(store) == []
+    store.close()
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_only_what_dead_processes_were_making_is_swept(path):
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        dead_pid = child.pid
+    stay = [f".{path.name}.{os.getpid()}-00000000", f".{path.name}.bak", ".other.db.1-00000000", "notes"]
+    gone = [f".{path.name}.{dead_pid}-0123abcd", f".{path.name}.{dead_pid}-0123abcd-journal"]
+    for name in stay + gone:
+        (path.parent / name).touch()
+    Store(url_of(path), create=True).close()
+    Store(url_of(path), create=True).close()
+    assert {each.name for each in path.parent.iterdir()} == {path.name, *stay}
 
 
 GROWING = """
@@ -246,7 +261,7 @@ REFUSED = {
     "text": (lambda path: path.write_text("lr: 0.1\n" * 200), ["must be an SQLite database", "{path}"]),
     "short": (lambda path: path.write_bytes(b"SQLite"), ["must be an SQLite database", "{path}"]),
     "foreign": (foreign, ["must hold sweeper's tables", "{path}", "store="]),
-    "newer": (newer, ["up to version 1", "{path}", "version 99", "upgrade"]),
+    "newer": (newer, [f"up to version {schema.SCHEMA_VERSION}", "{path}", "version 99", "upgrade"]),
     "folder": (lambda path: path.mkdir(), ["{path}", "folder"]),
     "header": (lambda path: path.write_bytes(opening.SQLITE_HEADER + b"\7" * 4096), ["{path}", "sweeper's tables"]),
     "torn": (torn, ["{path}", "damaged"]),
@@ -437,20 +452,51 @@ def version(path):
     return int(value)
 
 
+NOW = schema.SCHEMA_VERSION
+
+
 def to_version(monkeypatch, number, migrations):
     monkeypatch.setattr(schema, "SCHEMA_VERSION", number)
     monkeypatch.setattr(schema, "MIGRATIONS", migrations)
 
 
+def shape(store):
+    """Tables and views, and the columns of each."""
+    with store.read() as connection:
+        found = sa.inspect(connection)
+        names = [*found.get_table_names(), *found.get_view_names()]
+        return {name: {column["name"] for column in found.get_columns(name)} for name in names}
+
+
+def test_a_store_of_the_first_version_gets_all_that_a_new_one_has(made, begin):
+    store = Store(url_of(made))
+    begin(store)
+    new = shape(store)
+    with store.write() as connection:
+        schema.drop_views(connection)
+        for table in ("moves", "failing_devices"):
+            connection.exec_driver_sql(f"DROP TABLE {table}")
+        for statement in schema.MIGRATIONS[1]:
+            table, column = statement.removeprefix("ALTER TABLE ").split(" ADD COLUMN ")
+            connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column.split(' ')[0]}")
+        connection.exec_driver_sql("UPDATE sweeper_meta SET value = '1' WHERE key = 'schema_version'")
+        connection.exec_driver_sql("PRAGMA user_version=1")
+    assert shape(store) != new
+    store.close()
+    store = Store(url_of(made))
+    assert shape(store) == new
+    assert reads.study(store, "demo").workers is None
+
+
 def test_an_older_store_is_led_through_every_version(made, begin, monkeypatch):
     begin(Store(url_of(made)))
     steps = {
-        1: ["ALTER TABLE studies ADD COLUMN colour TEXT", "UPDATE studies SET colour = 'red'"],
-        2: ["ALTER TABLE studies RENAME COLUMN colour TO hue"],
+        NOW: ["ALTER TABLE studies ADD COLUMN colour TEXT", "UPDATE studies SET colour = 'red'"],
+        NOW + 1: ["ALTER TABLE studies RENAME COLUMN colour TO hue"],
     }
-    to_version(monkeypatch, 3, steps)
+    to_version(monkeypatch, NOW + 2, steps)
     store = Store(url_of(made))
-    assert version(made) == 3
+    assert version(made) == NOW + 2
     with store.read() as connection:
         assert connection.execute(sa.text("SELECT name, hue FROM studies")).all() == [("demo", "red")]
         assert connection.execute(sa.text("SELECT count(*) FROM v_best")).scalar() == 0
@@ -458,22 +504,22 @@ def test_an_older_store_is_led_through_every_version(made, begin, monkeypatch):
 
 
 def test_a_migration_may_drop_what_a_view_shows(made, monkeypatch):
-    to_version(monkeypatch, 2, {1: ["ALTER TABLE trials RENAME COLUMN message TO words"]})
+    to_version(monkeypatch, NOW + 1, {NOW: ["ALTER TABLE trials RENAME COLUMN message TO words"]})
     monkeypatch.setitem(schema.VIEWS, "v_trials", "SELECT number, words FROM trials")
     Store(url_of(made))
-    assert version(made) == 2
+    assert version(made) == NOW + 1
 
 
 def test_a_migration_may_drop_a_column_of_a_view(made, monkeypatch):
-    to_version(monkeypatch, 2, {1: ["ALTER TABLE trials DROP COLUMN message"]})
+    to_version(monkeypatch, NOW + 1, {NOW: ["ALTER TABLE trials DROP COLUMN message"]})
     monkeypatch.setitem(schema.VIEWS, "v_trials", "SELECT number FROM trials")
     Store(url_of(made))
-    assert version(made) == 2
+    assert version(made) == NOW + 1
 
 
 def test_a_migration_that_breaks_leaves_the_older_store(made, monkeypatch):
     before = version(made)
-    to_version(monkeypatch, 2, {1: ["ALTER TABLE studies ADD COLUMN colour TEXT", "DELETE FROM nowhere"]})
+    to_version(monkeypatch, NOW + 1, {NOW: ["ALTER TABLE studies ADD COLUMN colour TEXT", "DELETE FROM nowhere"]})
     with pytest.raises(StoreError, match="nowhere"):
         Store(url_of(made))
     assert version(made) == before

@@ -59,6 +59,18 @@ def test_results_come_in_the_order_of_the_calls_whoever_is_first(call):
     assert Supervisor(slots()).run([call(answer(n)) for n in range(4)]) == [0, 1, 2, 3]
 
 
+def test_the_first_calls_are_those_of_the_slots(call):
+    """A worker that knows its device by its number must find that device's environment."""
+
+    def place():
+        import os
+
+        return os.environ["SLOT"]
+
+    three = [Slot(n, "cpu", "cpu", 1, {"SLOT": str(n)}) for n in range(3)]
+    assert Supervisor(three).run([call(place) for _ in range(3)]) == ["0", "1", "2"]
+
+
 def test_no_call_is_no_process():
     assert Supervisor(slots()).run([]) == []
 
@@ -234,20 +246,22 @@ def test_a_log_that_cannot_be_opened_is_an_answer_too(tmp_path):
 # ---- leaving ---------------------------------------------------------------------------------------------------------
 
 
-def waiting(folder, leaves=True):
-    """Waits for a SIGTERM, then answers `left`; or does not listen."""
+def waiting(folder, leaves=True, heeds=signal.SIGTERM, seconds=0.0):
+    """Waits for a signal, then for `seconds`, and answers `left`; or does not listen."""
 
     def function():
         import os
         import signal
         import threading
+        import time
         from pathlib import Path
 
         asked = threading.Event()
-        signal.signal(signal.SIGTERM, lambda *_: asked.set() if leaves else None)
+        signal.signal(heeds, lambda *_: asked.set() if leaves else None)
         (Path(folder) / f"{os.getpid()}.started").touch()
         while not asked.wait(0.02):
             pass
+        time.sleep(seconds)
         return "left"
 
     return function
@@ -336,3 +350,101 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_processes(call):
         return os.getsid(0) == os.getpid()
 
     assert Supervisor(slots(1)).run([call(group)]) == [True]
+
+
+# ---- more and fewer while it runs ------------------------------------------------------------------------------------
+
+
+def resizing(boss, call, folder, number):
+    """`number` slots from now on, each with a call that waits."""
+    boss.resize(slots(number), [call(waiting(str(folder), heeds=signal.SIGINT), restart=True) for _ in range(number)])
+
+
+def test_more_slots_are_manned_while_it_runs_and_the_others_go_on(call, tmp_path):
+    boss = Supervisor(slots(1))
+    thread, results = in_thread(boss, [call(waiting(str(tmp_path), heeds=signal.SIGINT), restart=True)])
+    wait_until(lambda: len(started(tmp_path)) == 1)
+    first = started(tmp_path)
+    resizing(boss, call, tmp_path, 3)
+    wait_until(lambda: len(started(tmp_path)) == 3)
+    assert first < started(tmp_path)
+    boss.leave(signal.SIGINT)
+    thread.join(30)
+    assert results == ["left"] * 3
+
+
+def test_what_is_too_many_leaves_in_good_order_and_is_not_started_again(call, tmp_path):
+    boss = Supervisor(slots(2))
+    calls = [call(waiting(str(tmp_path), heeds=signal.SIGINT), restart=True) for _ in range(2)]
+    thread, results = in_thread(boss, calls)
+    wait_until(lambda: len(started(tmp_path)) == 2)
+    resizing(boss, call, tmp_path, 1)
+    wait_until(lambda: len([post for post in boss._posts if post.thread.is_alive()]) == 1)
+    assert len(started(tmp_path)) == 2
+    boss.leave(signal.SIGINT)
+    thread.join(30)
+    assert results == ["left", "left"]
+
+
+def test_a_slot_is_manned_anew_only_after_the_one_that_was_asked_has_left(call, tmp_path):
+    boss = Supervisor(slots(2))
+    calls = [call(waiting(str(tmp_path), heeds=signal.SIGINT, seconds=0.5), restart=True) for _ in range(2)]
+    thread, results = in_thread(boss, calls)
+    wait_until(lambda: len(started(tmp_path)) == 2)
+    before = started(tmp_path)
+    for number in (1, 2, 1, 2):
+        resizing(boss, call, tmp_path, number)
+    wait_until(lambda: len(started(tmp_path)) == 3)
+    (new,) = started(tmp_path) - before
+    assert sum(process.is_alive(pid, None) for pid in started(tmp_path)) == 2
+    assert process.is_alive(new, None)
+    boss.leave(signal.SIGINT)
+    thread.join(30)
+    assert results == ["left"] * 3
+
+
+def test_one_that_dies_of_being_sent_away_is_no_failure(call, tmp_path):
+    def deaf():
+        import os
+        import signal
+        import time
+        from pathlib import Path
+
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        (Path(folder) / f"{os.getpid()}.started").touch()
+        time.sleep(100)
+
+    folder = str(tmp_path)
+    boss = Supervisor(slots(2))
+    thread, results = in_thread(boss, [call(waiting(folder, heeds=signal.SIGINT)), call(deaf, restart=True)])
+    wait_until(lambda: len(started(tmp_path)) == 2)
+    resizing(boss, call, tmp_path, 1)
+    wait_until(lambda: len([post for post in boss._posts if post.thread.is_alive()]) == 1)
+    boss.leave(signal.SIGINT)
+    thread.join(30)
+    assert results == ["left"]
+
+
+def test_what_has_ended_is_begun_again_when_more_are_wanted(call, tmp_path):
+    boss = Supervisor(slots(2))
+    thread, results = in_thread(boss, [call(waiting(str(tmp_path), heeds=signal.SIGINT)), call(lambda: "done")])
+    wait_until(lambda: boss._results)
+    resizing(boss, call, tmp_path, 2)
+    wait_until(lambda: len(started(tmp_path)) == 2)
+    boss.leave(signal.SIGINT)
+    thread.join(30)
+    assert results == ["left", "done", "left"]
+
+
+def test_nothing_is_begun_after_the_end_or_after_leaving(call, tmp_path):
+    done = Supervisor(slots(1))
+    assert done.run([call(lambda: 1)]) == [1]
+    resizing(done, call, tmp_path, 2)
+    left = Supervisor(slots(1))
+    thread, results = in_thread(left, [call(waiting(str(tmp_path)))])
+    wait_until(lambda: len(started(tmp_path)) == 1)
+    left.leave()
+    resizing(left, call, tmp_path, 2)
+    thread.join(30)
+    assert results == ["left"]
+    assert len(started(tmp_path)) == 1

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ import torch
 from sweeper import checkpoint, process
 from sweeper import worker as working
 from sweeper.beat import Beat, Timeouts
-from sweeper.errors import CheckpointError, ConfigError, StoreError, TrialInterrupted
+from sweeper.errors import CheckpointError, ConfigError, Diverged, StoreError, TrialInterrupted
 from sweeper.handle import current_trial
 from sweeper.plan import Plan, Stage
 from sweeper.store import claims, reads, schema, writes
@@ -296,6 +298,17 @@ def test_a_full_disk_is_not_the_trials_fault(store, study, employ):
     assert reads.trial(store, study.id, 1)["kills"] == 0
 
 
+def test_a_disk_without_room_for_a_trials_folder_is_not_the_trials_fault(store, study, employ, monkeypatch):
+    def full(path, *args, **more):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    Path(study.folder).mkdir(parents=True)
+    monkeypatch.setattr(Path, "mkdir", full)
+    assert employ(quick).work() == "stopped"
+    assert states(store, study) == ["WAITING"]
+    assert re.search(r"the disk is full: .*0000'; [\d,]+ bytes are free at", reads.study(store, study.name).message)
+
+
 def test_a_full_disk_under_a_checkpoint_is_seen_too(store, study, employ, monkeypatch):
     def full(*args, **more):
         raise CheckpointError("A checkpoint must fit on the disk") from OSError(errno.ENOSPC, "No space left")
@@ -312,7 +325,7 @@ def test_a_store_that_cannot_be_written_does_not_fail_the_trial(store, study, em
     with pytest.raises(StoreError, match="the disk is full"):
         employ(break_off).work()
     assert states(store, study) == ["WAITING"]
-    assert reads.trial(store, study.id, 0)["failure"] is None
+    assert (reads.trial(store, study.id, 0)["failure"], reads.trial(store, study.id, 0)["kills"]) == (None, 0)
     assert employ(quick).work() == "finished"
     assert states(store, study) == ["COMPLETE"] * 4
 
@@ -322,6 +335,40 @@ def test_a_trial_that_kills_its_workers_does_not_keep_the_others_from_their_work
         take(store, study, hire(store, study), lease_seconds=EXPIRED)
     assert employ(quick).work() == "finished"
     assert states(store, study) == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
+
+
+def test_an_error_that_breaks_cuda_ends_the_process_and_no_other_trial(store, study, employ, monkeypatch):
+    """After a device-side assert every call to CUDA fails, for as long as the process lives."""
+
+    def broken():
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    def fail(trial):
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+        monkeypatch.setattr(torch.cuda, "synchronize", broken)
+        broken()
+
+    assert employ(fail).work() == "spent"
+    assert states(store, study) == ["FAIL"]
+    assert endings(store, study) == ["spent"]
+    monkeypatch.undo()
+    assert employ(quick).work() == "finished"
+    assert states(store, study) == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
+
+
+def test_a_script_that_says_itself_that_it_diverged_is_told_where(store, study, employ):
+    def diverge(trial):
+        model = torch.nn.Linear(1, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.31)
+        for epoch in trial.epochs(3, state={"model": model, "optimizer": optimizer}):
+            trial.report(val_loss=0.5, step=epoch)
+            if epoch == 1 and trial.number == 1:
+                raise Diverged("the loss exploded")
+
+    employ(diverge).work()
+    failed = reads.trial(store, study.id, 1)
+    assert failed["failure"] == "diverged"
+    assert failed["message"] == "Diverged: the loss exploded at epoch 1 (step 1, lr 0.31)"
 
 
 # ---- leaving ---------------------------------------------------------------------------------------------------------
@@ -584,6 +631,42 @@ def test_what_a_killed_attempt_left_is_swept(store, study, employ, hire, take):
     writes.release(store, lease)
     employ(quick).work()
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
+def test_a_worker_that_slept_before_it_swept_takes_no_file_of_its_heir(store, study, employ, hire, take, monkeypatch):
+    writes.release(store, take(store, study, hire(store, study)))
+    sweep, heirs = working.sweep_orphans, []
+
+    def late(*args):
+        if not heirs:
+            heirs.append(lose(store, study, hire))
+            folder = store.path.parent / "runs" / "demo" / "0000"
+            new = checkpoint.save(folder / "checkpoints", 0, {}, attempt=heirs[0].attempt)
+            row = {"epoch": 0, "path": f"checkpoints/{new.path.name}", "sha256": new.sha256, "size_bytes": 1}
+            writes.add_checkpoint(store, heirs[0], row)
+            swept.extend(sweep(*args))
+            assert new.path.exists()
+            writes.finish(store, heirs[0], TrialState.COMPLETE, value=7.0)
+        return []
+
+    swept = []
+    monkeypatch.setattr(working, "sweep_orphans", late)
+    assert employ(quick).work() == "finished"
+    assert swept == []
+    assert heirs[0].attempt == 3
+
+
+def test_a_worker_is_at_work_while_it_lives(store, study, employ):
+    seen = []
+
+    def look(trial):
+        seen.append(list(working.at_work))
+        raise StoreError("The store cannot be used: the disk is full")
+
+    with pytest.raises(StoreError):
+        employ(look).work()
+    assert seen == [[(store.address, study.name)]]
+    assert working.at_work == []
 
 
 def test_every_pointer_of_the_store_has_its_file_and_every_file_its_pointer(store, study, employ):

@@ -30,7 +30,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="local", node=LocalCon
 
 
 class LocalLauncher(Launcher):
-    """Runs jobs in local processes. `leave()` asks them to finish, `kill()` ends them."""
+    """Runs jobs in local processes. `leave()` asks them to finish, `kill()` ends them, `resize()` changes how many."""
 
     def __init__(self, workers: Optional[int] = None) -> None:
         self.workers = workers
@@ -55,6 +55,15 @@ class LocalLauncher(Launcher):
         self._supervisor = Supervisor(slots(self.workers))
         calls = [self._call(initial_job_idx + index, list(job)) for index, job in enumerate(job_overrides)]
         return [_job_return(result) for result in self._supervisor.run(calls)]
+
+    def resize(self, job_overrides: Sequence[Sequence[str]], task_function: TaskFunction) -> None:
+        """While `launch` runs: from now on it is these jobs, one a process; those that run already go on."""
+        from sweeper.devices import slots
+
+        self.task_function = task_function
+        if self._supervisor is not None:
+            calls = [self._call(index, list(job)) for index, job in enumerate(job_overrides)]
+            self._supervisor.resize(slots(len(calls)), calls)
 
     def leave(self, number: int) -> None:
         if self._supervisor is not None:

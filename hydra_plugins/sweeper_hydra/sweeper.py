@@ -26,6 +26,9 @@ class SweeperConf:
     params: Dict[str, Any] = field(default_factory=dict)
     search: Any = "random"
     sampler: Any = None
+    borders: Any = None
+    confirm: Any = None
+    from_study: Any = None
     budget: float = 20
     epochs: Optional[int] = None
     metric: str = "objective"

@@ -1,4 +1,4 @@
-"""`sweeper …`: questions to a study store and changes of a study.
+"""`sweeper …`: questions to a study store, changes of a study, a script looked over, a trial trained again.
 
 Rich, SQLAlchemy and the report are imported inside the commands, and never torch, Optuna or pandas, so that
 `sweeper best` answers at once.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sys
 
-from sweeper.cli import questions, changes  # isort: skip  # the order of `sweeper --help`
+from sweeper.cli import questions, changes, check, again, health  # isort: skip  # the order of `sweeper --help`
 from sweeper.cli.app import app
 
-__all__ = ["app", "changes", "main", "questions"]
+__all__ = ["again", "app", "changes", "check", "health", "main", "questions"]
 
 
 def main() -> None:

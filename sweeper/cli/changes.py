@@ -47,7 +47,7 @@ def pause(store: StoreUrl = DEFAULT_STORE, study: StudyName = None) -> None:
 
 @app.command()
 def resume(store: StoreUrl = DEFAULT_STORE, study: StudyName = None) -> None:
-    """Let workers of a paused or stopped study go on."""
+    """Let workers of a paused or stopped study go on, and paused devices try again."""
     _turn(store, study, StudyState.OPEN)
 
 
@@ -59,12 +59,18 @@ def stop(store: StoreUrl = DEFAULT_STORE, study: StudyName = None) -> None:
 
 @app.command("set")
 def set_(
-    changes: Annotated[list[str], typer.Argument(metavar="budget=NUMBER", help="In full trainings, a total.")],
+    changes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[budget=NUMBER] [workers=NUMBER]",
+            help="budget: in full trainings, a total; workers: of the sweep that runs on this machine's devices.",
+        ),
+    ],
     store: StoreUrl = DEFAULT_STORE,
     study: StudyName = None,
 ) -> None:
-    """Change the budget, also while the study runs."""
-    from sweeper.report.settings import parse
+    """Change the budget and the number of workers while the study runs."""
+    from sweeper.report.settings import check_workers, parse
 
     asked = parse(changes)
     opened, record = open_study(store, study)
@@ -73,9 +79,15 @@ def set_(
     from sweeper.report.progress import snapshot
     from sweeper.store import reads, writes
 
-    writes.set_budget(opened, record.id, asked["budget"], Plan.from_json(record.plan).budget_epochs(asked["budget"]))
-    after = reads.refreshed(opened, record)
-    print(effects.of_budget(record, after, snapshot(opened, after)))
+    progress = snapshot(opened, record)
+    if asked.workers is not None:
+        check_workers(record, progress, asked.workers)
+    if asked.budget is not None:
+        writes.set_budget(opened, record.id, asked.budget, Plan.from_json(record.plan).budget_epochs(asked.budget))
+        print(effects.of_budget(record, reads.refreshed(opened, record), progress))
+    if asked.workers is not None:
+        writes.set_workers(opened, record.id, asked.workers)
+        print(effects.of_workers(record, progress, asked.workers))
 
 
 Numbers = Annotated[list[int], typer.Argument(metavar="N...", help="The trials.")]
@@ -123,7 +135,8 @@ def _turn(url: str, name: str | None, state: StudyState) -> None:
 
     if state is StudyState.PAUSED and study.state == StudyState.STOPPED:
         raise StoreError(f"A study must be open to be paused, but {study.name} is STOPPED: sweeper resume opens it.")
-    if study.state != state:
+    paused = [row["device"] for row in reads.paused_devices(store, study.id)] if state is StudyState.OPEN else []
+    if study.state != state or paused:
         message = None if state is StudyState.OPEN else f"asked for by {process.user()}"
         writes.set_state(store, study.id, state, message)
-    print(effects.of_state(snapshot(store, reads.refreshed(store, study))))
+    print(effects.of_state(snapshot(store, reads.refreshed(store, study)), paused))

@@ -37,14 +37,25 @@ def status(store: StoreUrl = DEFAULT_STORE, study: StudyName = None, format: In 
 
 
 @app.command()
+def studies(store: StoreUrl = DEFAULT_STORE, format: In = Format.TABLE) -> None:
+    """The studies of the store, the newest first."""
+    from sweeper.report import studies
+    from sweeper.store.connection import Store
+
+    opened = Store(store)
+    listing(studies.collect(opened), studies.COLUMNS, format, studies.cells, f"No study yet in {opened.address}.")
+
+
+@app.command()
 def best(
     store: StoreUrl = DEFAULT_STORE,
     study: StudyName = None,
     format: In = Format.TABLE,
     top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="How many trials.")] = 1,
 ) -> None:
-    """The best trials, the best first."""
+    """The best trials, the best first, and how sure that is."""
     opened, record = open_study(store, study)
+    from sweeper.report import confirmed, tables
     from sweeper.report.hidden import marked
     from sweeper.store import reads
     from sweeper.store.columns import trial_columns
@@ -52,6 +63,8 @@ def best(
     numbers = [trial.number for trial in reads.best(opened, record, top)]
     columns = marked(opened, record, trial_columns(opened, record, numbers=numbers))
     answer(record, columns, format, states=False, nothing="has no complete trial yet")
+    if numbers and format is Format.TABLE:
+        confirmed.print_on(tables.page(), opened, record)
 
 
 @app.command()
@@ -120,6 +133,44 @@ def export(
     opened, record = open_study(store, study)
     count = write(opened, record, file, epochs=epochs)
     print(f"{count} {'epochs' if epochs else 'trials'} of {record.name} in {file}")
+
+
+@app.command()
+def borders(store: StoreUrl = DEFAULT_STORE, study: StudyName = None, format: In = Format.TABLE) -> None:
+    """Were the ranges right?
+
+    For each range, where the best trials lie in it, whether they crowd an edge, and what to do.
+    """
+    opened, record = open_study(store, study)
+    from sweeper.report import edges, tables
+
+    found = edges.judge(opened, record)
+    if format is Format.JSON:
+        say(as_json(edges.collect(found)))
+    elif format is Format.CSV:
+        say(as_csv(edges.collect(found), list(edges.COLUMNS)))
+    else:
+        page = tables.page()
+        page.print(edges.draw(found, page.width))
+
+
+@app.command()
+def stages(store: StoreUrl = DEFAULT_STORE, study: StudyName = None, format: In = Format.TABLE) -> None:
+    """From coarse to fine.
+
+    The stages and who trains there, the ranges as they began and are, and every move of them with its reason.
+    """
+    opened, record = open_study(store, study)
+    from sweeper.report import lineage, tables
+
+    found = lineage.collect(opened, record)
+    if format is Format.JSON:
+        say(as_json(found))
+    elif format is Format.CSV:
+        say(as_csv(found["stages"], lineage.STAGE))
+    else:
+        page = tables.page()
+        page.print(lineage.draw(record, found, page.width), crop=False)
 
 
 @app.command()

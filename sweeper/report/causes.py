@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,24 +13,27 @@ from sweeper.report.numbers import place, plain, reason
 from sweeper.report.sheet import log_of
 from sweeper.report.summary import options
 from sweeper.store import reads
+from sweeper.store.breaker import cause_of
 from sweeper.store.connection import Store
 from sweeper.trial import Failure, StudyRecord
 
 COLUMNS = ("count", "failure", "message", "numbers", "told_by", "traceback", "log")
 TAIL_LINES = 8
 SHOWN_NUMBERS = 8
-DIGITS = re.compile(r"0x[0-9a-f]+|\d+(\.\d+)?(e[+-]?\d+)?")
 
 
 def collect(store: Store, study: StudyRecord) -> list[dict[str, Any]]:
     """One row for each cause, the most frequent first, told by its latest trial.
 
     A cause is the reason and the exception's own line: a traceback's last line, but for texts of several lines, whose
-    first one says more. Numbers in it do not tell causes apart: every trial runs out of memory at another byte.
+    first one says more. Numbers in it do not tell causes apart: every trial runs out of memory at another byte, and
+    diverges at another learning rate.
     """
     causes: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in reads.failures(store, study.id):
-        causes.setdefault((row["failure"], DIGITS.sub("#", _said(row))), []).append(row)
+        said = _said(row)
+        what = said.partition(" at epoch ")[0] if row["failure"] == Failure.DIVERGED else said
+        causes.setdefault((row["failure"], cause_of(what)), []).append(row)
     return [_cause(study, rows) for rows in sorted(causes.values(), key=len, reverse=True)]
 
 

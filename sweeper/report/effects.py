@@ -8,8 +8,11 @@ from sweeper.report.progress import Progress
 from sweeper.trial import StudyRecord, StudyState
 
 
-def of_state(progress: Progress) -> str:
-    """Of `pause`, `stop`, `resume`: workers look at the state when they claim a trial, and at no other time."""
+def of_state(progress: Progress, again: Sequence[str] = ()) -> str:
+    """Of `pause`, `stop`, `resume`: workers look at the state when they claim a trial, and at no other time.
+
+    `again`: the devices whose pause was ended with it.
+    """
     if progress.state is StudyState.PAUSED:
         ends = f"{_train_on(progress)}, then their workers wait" if progress.workers else "no worker is alive"
         return f"The study {progress.study} is paused: {ends}. `sweeper resume` opens it, and so does the same command."
@@ -19,7 +22,8 @@ def of_state(progress: Progress) -> str:
         return f"The study {progress.study} is stopped: {ends}{cut}. `sweeper resume` or the same command opens it."
     count = len(progress.workers)
     goes_on = f"{_counted(count, 'worker')} go{'es' if count == 1 else ''} on" if count else _next_start()
-    return f"The study {progress.study} is open: {goes_on}."
+    devices = f", {', '.join(again)} tr{'ies' if len(again) == 1 else 'y'} again" if again else ""
+    return f"The study {progress.study} is open: {goes_on}{devices}."
 
 
 def of_retry(progress: Progress, numbers: Sequence[int], timed_out: bool) -> str:
@@ -38,6 +42,21 @@ def of_budget(before: StudyRecord, after: StudyRecord, progress: Progress) -> st
         f"The budget of {after.name} is {after.budget:g} full trainings (before: {before.budget:g}); {granted:g} are "
         f"granted already: {room}. {when} A start sets the budget that it says: give budget={after.budget:g} "
         "there too."
+    )
+
+
+def of_workers(study: StudyRecord, progress: Progress, wanted: int) -> str:
+    """The running driver looks twice a second; with several drivers the number is each one's."""
+    count = sum(worker.engine == "local" for worker in progress.workers)
+    more = wanted * progress.drivers - count
+    each = f" for each of its {progress.drivers} drivers" if progress.drivers > 1 else ""
+    meaning = f"{more} more start{'s' if more == 1 else ''}" if more > 0 else "as many as there are"
+    if more < 0:
+        leave = "leaves" if more == -1 else "leave"
+        meaning = f"{-more} {leave} after the epoch in hand, and the others take up what is handed back"
+    return (
+        f"{study.name} has {_counted(wanted, 'worker')} from now on{each} (before: {count}): {meaning}. A start has as "
+        f"many as its command says: give {study.key('workers')}={wanted} there too."
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from sweeper.report.numbers import MISSING, line, place, plain
 from sweeper.report.progress import lives
 from sweeper.store import reads
+from sweeper.store.breaker import device_name
 from sweeper.store.columns import iso
 from sweeper.store.connection import Store
 from sweeper.trial import StudyRecord
@@ -18,17 +19,24 @@ Row = Mapping[str, Any]
 
 
 def workers(store: Store, study: StudyRecord) -> list[dict[str, Any]]:
-    """Every worker that there was; `ending` is `alive`, or `gone` where it died unseen."""
+    """Every worker that there was; `ending` is `alive`, `paused` with its device, or `gone` where it died unseen."""
+    paused = {row["device"] for row in reads.paused_devices(store, study.id)}
     held = {row["worker_id"]: row["number"] for row in reads.running_trials(store, study.id)}
     return [
         {
             **{name: row.get(name) for name in WORKER},
             **{name: iso(row[name]) for name in ("started", "beat", "ended")},
             "trial": held.get(row["id"]),
-            "ending": row["ending"] or ("alive" if lives(row) else "gone"),
+            "ending": row["ending"] or _standing(row, paused),
         }
         for row in reads.worker_rows(store, study.id)
     ]
+
+
+def _standing(row: Row, paused: set[str]) -> str:
+    if not lives(row):
+        return "gone"
+    return "paused" if device_name(row["host"], row["slot"], row["device"]) in paused else "alive"
 
 
 def events(store: Store, study: StudyRecord) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from sweeper.report import tables
 from sweeper.report.numbers import about, duration, line, number, reason
-from sweeper.report.progress import Progress, RunningTrial
+from sweeper.report.progress import TRIALS, PausedDevice, Progress, RunningTrial
 from sweeper.report.summary import failure_lines
 from sweeper.trial import TrialRecord, TrialState
 
@@ -78,8 +78,9 @@ def screen(progress: Progress, width: int, height: int = 24) -> RenderableType:
 
 def _heading(progress: Progress) -> Text:
     verb = "minimise" if progress.direction.sign > 0 else "maximise"
+    standing = f"{progress.standing}, {progress.crew}" if progress.workers else progress.standing
     return Text.assemble(
-        (progress.study, "bold"), f"  {progress.search} search, {verb} {progress.metric}  ", (progress.standing, "dim")
+        (progress.study, "bold"), f"  {progress.search} search, {verb} {progress.metric}  ", (standing, "dim")
     )
 
 
@@ -134,6 +135,8 @@ def _footer(progress: Progress, width: int) -> list[RenderableType]:
         lines.append(_labelled("", line(_parameters(best), width - 10), ""))
     lines.append(_labelled("done", _bar(progress, width), ""))
     lines += [_labelled("failed", line(text, width - 10), "red") for text in failure_lines(progress)]
+    paused = () if progress.complete else progress.paused
+    lines += [_labelled("paused", line(paused_line(each), width - 10), "bold red") for each in paused]
     if progress.message:
         lines.append(_labelled("", line(progress.message, width - 10), "bold red"))
     return lines
@@ -144,9 +147,9 @@ def _labelled(label: str, text: str, style: str) -> Text:
 
 
 def _bar(progress: Progress, width: int) -> str:
-    numbers = f" {progress.done}/{progress.budget} trials{_left(progress)}"
+    numbers = f" {progress.amount} {progress.unit}{_left(progress)}"
     length = max(8, min(40, width - len(numbers) - 10))
-    full = length * min(progress.done, progress.budget) // max(1, progress.budget)
+    full = int(length * min(1.0, progress.done / max(1, progress.budget)))
     return "━" * full + "╌" * (length - full) + numbers
 
 
@@ -166,11 +169,12 @@ class PlainView:
     def __init__(self, stream: IO[str], clock: Callable[[], float] = time.monotonic) -> None:
         self._stream, self._clock = stream, clock
         self._seen: set[int] | None = None
-        self._done = 0
+        self._ended = 0
         self._passed_over = 0
         self._tokens = float(BURST)
         self._looked = self._printed = clock()
         self._message: str | None = None
+        self._paused: set[str] = set()
 
     def __enter__(self) -> PlainView:
         return self
@@ -189,42 +193,56 @@ class PlainView:
         if progress.message and progress.message != self._message:
             self._print(f"{progress.state.lower()}: {line(progress.message)}")
         self._message = progress.message
+        for each in progress.paused:
+            if each.device not in self._paused:
+                self._print(f"paused: {paused_line(each)}")
+        self._paused = {each.device for each in progress.paused}
         if now - self._printed >= SILENCE_SECONDS and progress.running:
             self._print(running_line(progress))
 
     def _begin(self, progress: Progress) -> None:
         """Trials of an earlier run are not told again; those that this run finished before its first look are."""
-        before = f", {progress.done} done before" if progress.done else ""
+        before = f", {progress.amount.partition('/')[0]} done before" if progress.done else ""
         verb = "minimise" if progress.direction.sign > 0 else "maximise"
         heading = (
-            f"{progress.study}: {progress.search} search, {verb} {progress.metric}, {progress.budget} trials{before}"
+            f"{progress.study}: {progress.search} search, {verb} {progress.metric}, "
+            f"{progress.budget:g} {progress.unit}{before}"
         )
         self._print(heading)
         self._seen = {record.number for record in progress.latest}
-        self._done = progress.done
+        self._ended = progress.ended
 
     def _show_finished(self, progress: Progress) -> None:
         assert self._seen is not None
         new = [record for record in progress.latest if record.number not in self._seen][::-1]
         told = new[-int(self._tokens) :] if self._tokens >= 1 else []
-        self._passed_over += max(0, progress.done - self._done - len(told))
+        self._passed_over += max(0, progress.ended - self._ended - len(told))
         self._tokens -= len(told)
         self._seen.update(record.number for record in new)
         self._seen.difference_update(each.number for each in progress.running)  # retried: it will finish once more
-        self._done = max(self._done, progress.done)
+        self._ended = max(self._ended, progress.ended)
         for index, record in enumerate(told):
             note = f"   ({self._passed_over} others finished)" if self._passed_over else ""
             self._passed_over = 0
-            self._print(finished_line(progress, record, progress.done - len(told) + 1 + index) + note)
+            self._print(finished_line(progress, record, len(told) - 1 - index) + note)
 
     def _print(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
         self._printed = self._clock()
 
 
-def finished_line(progress: Progress, record: TrialRecord, done: int) -> str:
-    """`[ 7/40] trial 6  val_loss 0.123  val_accuracy 0.981  1.2 s   best 0.101 (trial 3)   about 40 s left`"""
-    head = f"[{done:>{len(str(progress.budget))}}/{progress.budget}] trial {record.number}"
+def finished_line(progress: Progress, record: TrialRecord, later: int = 0) -> str:
+    """`[ 7/40] trial 6  val_loss 0.123  val_accuracy 0.981  1.2 s   best 0.101 (trial 3)   about 40 s left`
+
+    `later`: how many trials that ended after this one are told of at the same time.
+    """
+    done, _, budget = progress.amount.partition("/")
+    if progress.unit == TRIALS:
+        done = f"{progress.done - later:g}"
+    wide = len(budget) + 2 * (progress.unit != TRIALS)
+    head = f"[{done:>{wide}}/{budget}] trial {record.number}"
+    if record.state is TrialState.PAUSED:
+        head += f" paused at epoch {record.epochs_done}"
     if record.failure is not None:
         return f"{head}  FAIL {reason(record.failure, record.message)}  {duration(record.seconds)}"
     best = progress.best
@@ -236,6 +254,14 @@ def finished_line(progress: Progress, record: TrialRecord, done: int) -> str:
     return "   ".join(part for part in parts if part)
 
 
+def paused_line(paused: PausedDevice) -> str:
+    """`gpu 1 of node3, for about 5 min: 3 trials in a row failed there, the last with: …`"""
+    return (
+        f"{paused.device}, for about {about(paused.seconds_left)}: {paused.failures} trials in a row failed there, the "
+        f"last with: {line(paused.message)}"
+    )
+
+
 def running_line(progress: Progress) -> str:
     """What runs, where a trial is long: `[ 7/40] 2 running: trial 7 epoch 5/20 val_loss 0.2, …`"""
     told = ", ".join(
@@ -243,7 +269,7 @@ def running_line(progress: Progress) -> str:
         f"{progress.metric} {number(each.value, pad=True)}"
         for each in progress.running[:4]
     )
-    return f"[{progress.done}/{progress.budget}] {len(progress.running)} running: {told}"
+    return f"[{progress.amount}] {len(progress.running)} running: {told}"
 
 
 def _metrics(head: str, metric: str, record: TrialRecord) -> str:

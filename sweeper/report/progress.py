@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweeper import process
+from sweeper.plan import Plan
 from sweeper.store import reads, writes
+from sweeper.store.breaker import device_name
 from sweeper.store.connection import Store
 from sweeper.trial import FINISHED, Direction, Failure, StudyRecord, StudyState, TrialRecord, TrialState
 
+TRIALS, TRAININGS = "trials", "full trainings"
 LATEST = 8
+ENDED = FINISHED | {TrialState.PAUSED}
 RECENT = 50
 """The newest finished trials whose mean time the time left is reckoned from: later trials resemble what is to come."""
 
@@ -43,11 +47,34 @@ class WorkerStand:
     """Since it started."""
     trial: int | None
     """The trial that it holds."""
+    slot: str | None = None
+    driver_pid: int | None = None
+
+    @property
+    def place(self) -> str:
+        """Its device as people know it: `gpu 1 of node3`."""
+        return device_name(self.host, self.slot, self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class PausedDevice:
+    """A device on which trials failed one after another, while another device was well."""
+
+    device: str
+    failures: int
+    message: str
+    """What the last one said."""
+    seconds_left: float
+    """Until it tries again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`done` and `budget` in trials; a failed trial is done too. `seconds_left` is None while it is unknown."""
+    """`done` and `budget` in `unit`s; a failed trial is done too. `seconds_left` is None while it is unknown.
+
+    The unit is `trials` where each trains to the end, else `full trainings`: what was spent in epochs, over the epochs
+    of a full one. `ended` trials have been trained as far as they were granted.
+    """
 
     study: str
     search: str
@@ -55,8 +82,11 @@ class Progress:
     direction: Direction
     state: StudyState
     message: str | None
-    done: int
-    budget: int
+    done: float
+    budget: float
+    unit: str
+    ended: int
+    complete: bool
     counts: Mapping[TrialState, int]
     failures: Mapping[Failure, int]
     running: tuple[RunningTrial, ...] = ()
@@ -64,19 +94,39 @@ class Progress:
     """The trials that finished last, the newest first."""
     best: TrialRecord | None = None
     workers: tuple[WorkerStand, ...] = field(default=())
+    workers_asked: int | None = None
+    """How many a person wants of each driver since the last start; None: as many as it began with."""
+    paused: tuple[PausedDevice, ...] = ()
     seconds_left: float | None = None
 
     @property
     def standing(self) -> str:
         """One word: complete, stopped, paused, running, interrupted or empty."""
-        open_trials = sum(count for state, count in self.counts.items() if state not in FINISHED)
-        if self.done >= self.budget and not open_trials:
+        if self.complete:
             return "complete"
         if self.state is not StudyState.OPEN:
             return self.state.lower()
         if self.workers:
             return "running"
         return "interrupted" if self.counts else "empty"
+
+    @property
+    def amount(self) -> str:
+        """How much is done of how much, as `7/40` or `12.3/40`."""
+        return f"{self.done:g}/{self.budget:g}" if self.unit == TRIALS else f"{self.done:.1f}/{self.budget:g}"
+
+    @property
+    def drivers(self) -> int:
+        """The processes that started local workers."""
+        return len({(worker.host, worker.driver_pid) for worker in self.workers if worker.engine == "local"})
+
+    @property
+    def crew(self) -> str:
+        """`3 workers`, or `2 workers (3 asked for)`."""
+        asked = (self.workers_asked or 0) * self.drivers
+        there = sum(worker.engine == "local" for worker in self.workers)
+        wish = f" ({asked} asked for)" if asked and asked != there else ""
+        return f"{len(self.workers)} worker{'' if len(self.workers) == 1 else 's'}{wish}"
 
 
 def snapshot(store: Store, study: StudyRecord) -> Progress:
@@ -85,9 +135,11 @@ def snapshot(store: Store, study: StudyRecord) -> Progress:
     recent = reads.latest_finished(store, study.id, RECENT)
     running = reads.running_trials(store, study.id)
     workers = _alive(store, study, {row["worker_id"]: row["number"] for row in running})
-    done = sum(count for state, count in counts.items() if state in FINISHED)
-    budget = study.budget_epochs // (study.full_epochs or 1)
+    plan = Plan.from_json(study.plan)
+    ended = sum(count for state, count in counts.items() if state in ENDED)
     in_hand = tuple(map(_running, running))
+    staged = len(plan.stages) > 1 and study.full_epochs is not None
+    done, budget, unit = _spent(store, study, in_hand) if staged else (ended, _trials(study), TRIALS)
     return Progress(
         study=study.name,
         search=str(study.plan.get("search", "")),
@@ -97,27 +149,66 @@ def snapshot(store: Store, study: StudyRecord) -> Progress:
         message=study.message,
         done=done,
         budget=budget,
+        unit=unit,
+        ended=ended,
+        complete=_is_complete(store, study, plan, counts),
         counts=counts,
         failures=reads.failure_counts(store, study.id) if counts.get(TrialState.FAIL) else {},
         running=in_hand,
         latest=tuple(recent[:LATEST]),
         best=next(iter(reads.best(store, study, 1)), None),
         workers=workers,
-        seconds_left=_seconds_left(budget - done, recent, in_hand, len(workers)),
+        workers_asked=study.workers,
+        paused=tuple(PausedDevice(**row) for row in reads.paused_devices(store, study.id)),
+        seconds_left=_seconds_left(budget - done, study.full_epochs if staged else None, recent, in_hand, len(workers)),
     )
 
 
+def _trials(study: StudyRecord) -> int:
+    return study.budget_epochs // (study.full_epochs or 1)
+
+
+def _spent(
+    store: Store, study: StudyRecord, running: Sequence[RunningTrial]
+) -> tuple[float, float, str]:
+    """What the trials have trained of the budget, in full trainings: what was granted, less what is to be done yet."""
+    full = study.full_epochs or 1
+    to_do = sum(max(0, (each.target_epochs or 0) - each.epochs_done) for each in running)
+    to_do += reads.waiting_epochs(store, study.id)
+    return max(0.0, study.granted_epochs - to_do) / full, study.budget_epochs / full, TRAININGS
+
+
+def _is_complete(store: Store, study: StudyRecord, plan: Plan, counts: Mapping[TrialState, int]) -> bool:
+    if counts.get(TrialState.WAITING) or counts.get(TrialState.RUNNING):
+        return False
+    paused = reads.furthest_paused(store, study.id) if plan.promotes else None
+    if not plan.is_spent(study.granted_epochs, study.budget_epochs, paused):
+        return False
+    can_repeat = plan.can_repeat(study.granted_epochs, study.budget_epochs)
+    return not can_repeat or reads.is_confirmed(store, study)
+
+
 def _seconds_left(
-    trials: int, recent: Sequence[TrialRecord], running: Sequence[RunningTrial], workers: int
+    left: float,
+    full_epochs: int | None,
+    recent: Sequence[TrialRecord],
+    running: Sequence[RunningTrial],
+    workers: int,
 ) -> float | None:
-    """Mean seconds of a finished trial, times the trials left (less what the running have done), over the workers."""
-    if trials <= 0:
+    """The mean time of what is left, by recent trials, over the workers.
+
+    `left` is in trials, of which the running ones have done a part; with `full_epochs` in full trainings.
+    """
+    if left <= 0:
         return 0.0
     if not recent or not workers:
         return None
+    seconds = sum(record.seconds for record in recent)
+    if full_epochs is not None:
+        epochs = sum(record.epochs_done for record in recent)
+        return seconds / max(1, epochs) * full_epochs * left / workers
     begun = sum(min(1.0, each.epochs_done / each.target_epochs) for each in running if each.target_epochs)
-    mean = sum(record.seconds for record in recent) / len(recent)
-    return mean * max(0.0, trials - begun) / min(workers, trials)
+    return seconds / len(recent) * max(0.0, left - begun) / min(workers, left)
 
 
 def _running(row: Mapping[str, Any]) -> RunningTrial:
@@ -146,6 +237,8 @@ def _alive(store: Store, study: StudyRecord, trials: Mapping[int, int]) -> tuple
             engine=row["engine"],
             seconds=row["beat"] - row["started"] + row["beat_seconds_ago"],
             trial=trials.get(row["id"]),
+            slot=row["slot"],
+            driver_pid=row["driver_pid"],
         )
         for row in reads.worker_rows(store, study.id, alive=True)
         if lives(row)

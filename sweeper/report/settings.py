@@ -2,25 +2,57 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from sweeper.errors import ConfigError
+from sweeper.errors import ConfigError, StoreError
+from sweeper.report.progress import Progress
+from sweeper.trial import StudyRecord
 
-AT_A_START = "`workers` can be changed at a start alone, as yet: start the same command with workers={value}."
+LAWS = {
+    "budget": "`budget` is a number of full trainings above 0",
+    "workers": "`workers` is a whole number, at least 1 (`sweeper pause` lets all of them wait)",
+}
 
 
-def parse(changes: Sequence[str]) -> dict[str, float]:
-    """`["budget=80"]` as `{"budget": 80.0}`; raises ConfigError, so that nothing is changed by halves."""
-    return dict(_pair(text) for text in changes)
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person wants to change; None: stays as it is."""
+
+    budget: float | None = None
+    workers: int | None = None
 
 
-def _pair(text: str) -> tuple[str, float]:
+def parse(changes: Sequence[str]) -> Asked:
+    """`["budget=80", "workers=3"]`, read; raises ConfigError, so that nothing is changed by halves."""
+    return Asked(**dict(_pair(text) for text in changes))
+
+
+def _pair(text: str) -> tuple[str, Any]:
     key, _, value = text.partition("=")
-    if key == "workers":
-        raise ConfigError(AT_A_START.format(value=value))
-    if key != "budget":
-        raise ConfigError(f"`sweeper set` changes budget=NUMBER, but got {text!r}.")
+    if key not in LAWS:
+        raise ConfigError(f"`sweeper set` changes budget=NUMBER and workers=NUMBER, but got {text!r}.")
     try:
-        return key, float(value)
+        number = float(value) if key == "budget" else int(value)
     except ValueError:
-        raise ConfigError(f"`budget` is a number of full trainings above 0, but got {value!r}.") from None
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise ConfigError(f"{LAWS[key]}, but got {value!r}.")
+    return key, number
+
+
+def check_workers(study: StudyRecord, progress: Progress, wanted: int) -> None:
+    """Raises StoreError where no local sweep runs that could add workers or send them away."""
+    engines = sorted({worker.engine for worker in progress.workers})
+    same = f"start the same command with {study.key('workers')}={wanted}"
+    if not engines:
+        raise StoreError(
+            f"`workers` can be set while a sweep runs, but no worker of {study.name} is alive: {same}. Nothing was set."
+        )
+    if "local" not in engines:
+        raise StoreError(
+            f"`workers` can be set for the engine `local`, whose driver starts the workers itself, but those of "
+            f"{study.name} are of the engine {', '.join(engines)}: end it, then {same}. Nothing was set."
+        )

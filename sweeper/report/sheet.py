@@ -37,6 +37,7 @@ def collect(store: Store, study: StudyRecord, number: int) -> dict[str, Any]:
         **{name: trial[name] for name in ("epochs_done", "target_epochs", "seconds", "attempt", "host", "device")},
         **{name: iso(trial[name]) for name in ("created", "started", "finished")},
         "hidden": trial["hidden"],
+        "repeats": trial["repeats"],
         "failure": trial["failure"],
         "message": trial["message"],
         "traceback": trial["traceback"],
@@ -95,6 +96,7 @@ def _head(trial: Mapping[str, Any]) -> Text:
     best = ", the best of the study" if trial["is_best"] else ""
     state = str(trial["state"])
     facts = [
+        f"repeats trial {trial['repeats']}" if trial["repeats"] is not None else "",
         f"on {trial['device']} of {trial['host']}" if trial["host"] else "",
         f"attempt {trial['attempt']}" if trial["attempt"] > 1 else "",
         f"seed {trial['seed']}",

@@ -30,9 +30,10 @@ def draw(store: Store, progress: Progress, width: int) -> RenderableType:
 
 
 def _workers(progress: Progress) -> list[tuple[str, str]]:
+    paused = {each.device for each in progress.paused}
     told = [
-        f"{plain(worker.device)} of {plain(worker.host)}, process {worker.pid}, for {duration(worker.seconds)}, "
-        + ("idle" if worker.trial is None else f"trial {worker.trial}")
+        f"{plain(worker.place)}, process {worker.pid}, for {duration(worker.seconds)}, "
+        + (f"trial {worker.trial}" if worker.trial is not None else "paused" if worker.place in paused else "idle")
         for worker in progress.workers[:WORKERS]
     ]
     if len(progress.workers) > WORKERS:
@@ -56,5 +57,7 @@ def flat(progress: Progress) -> dict[str, Any]:
         "best.number": best.number if best else None,
         "best.value": best.value if best else None,
         "workers": len(progress.workers),
+        "workers_asked": progress.workers_asked,
+        "paused_devices": len(progress.paused),
         "seconds_left": progress.seconds_left,
     }

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import IO
 
-from sweeper.report import tables
-from sweeper.report.numbers import duration, line, place, reason
+from sweeper.borders import BorderKind
+from sweeper.report import confirmed, edges, tables
+from sweeper.report.numbers import duration, line, place, plain, reason
 from sweeper.report.progress import Progress, snapshot
 from sweeper.store import columns, reads
 from sweeper.store.connection import Store, default_url
@@ -16,7 +17,10 @@ TOP = 5
 
 
 def final_summary(store: Store, study: StudyRecord, command: str | None = None, stream: IO[str] | None = None) -> None:
-    """Print how the study stands; `command` trains its best trial again (None: there is none to type)."""
+    """Print how the study stands; `command` trains its best trial again (None: there is none to type).
+
+    That is the one whose repeats are the best, where some were confirmed.
+    """
     page = tables.page(stream)
     progress = snapshot(store, study)
     seconds = reads.total_seconds(store, study.id)
@@ -27,8 +31,14 @@ def final_summary(store: Store, study: StudyRecord, command: str | None = None, 
     if progress.best is not None:
         page.print()
         page.print(best_table(store, study, TOP, page.width))
+        if progress.standing == "complete":
+            confirmed.print_on(page, store, study)
+            if said := confirmed.recommended(store, study, progress.best):
+                page.print(said, soft_wrap=True)
+    for text, style in border_lines(store, study):
+        page.print(text, style=style, soft_wrap=True)
     page.print()
-    for label, text in next_steps(store, progress, command, study.key("budget")):
+    for label, text in next_steps(store, progress, command, study.key("budget"), confirmed.leader(store, study)):
         page.print(f"{label:<8}{text}".rstrip(), soft_wrap=True)
 
 
@@ -47,9 +57,21 @@ def ending(progress: Progress, seconds: float) -> str:
     counted = f" ({', '.join(kinds)})" if kinds else ""
     why = f": {line(progress.message)}" if progress.message else ""
     return (
-        f"The study {progress.study} {standing}{why}: {progress.done} of {progress.budget} trials{counted}, "
+        f"The study {progress.study} {standing}{why}: {progress.amount.replace('/', ' of ')} {progress.unit}{counted}, "
         f"{duration(seconds)} of training."
     )
+
+
+def border_lines(store: Store, study: StudyRecord) -> list[tuple[str, str]]:
+    """Whether the ranges were right, with the style of each line; nothing where too few trials say."""
+    found = edges.judge(store, study)
+    told = [(f"border: {plain(sentence)}", "yellow") for sentence in edges.sentences(found)]
+    if not told and any(verdict.kind is BorderKind.INSIDE for verdict in found):
+        told = [("borders: the best trials crowd no edge of a range", "green")]
+    if widened := sum(row["kind"] == "widened" for row in reads.move_rows(store, study.id)):
+        times = "once" if widened == 1 else f"{widened} times"
+        told.append((f"ranges were widened {times}: sweeper stages {options(store, study.name)}", "yellow"))
+    return [("", ""), *told] if told else []
 
 
 def failure_lines(progress: Progress) -> list[str]:
@@ -71,24 +93,25 @@ def best_table(store: Store, study: StudyRecord, top: int, width: int) -> tables
 
 
 def next_steps(
-    store: Store, progress: Progress, command: str | None, budget_key: str = "budget"
+    store: Store, progress: Progress, command: str | None, budget_key: str = "budget", leader: int | None = None
 ) -> list[tuple[str, str]]:
-    """Labelled lines of what a person may type now."""
+    """Labelled lines of what a person may type now. `leader`: the trial that was confirmed as the best."""
     asked = options(store, progress.study)
+    best = progress.best.number if leader is None and progress.best is not None else leader
     steps = []
-    if command and progress.best is not None:
-        steps.append((f"Train trial {progress.best.number} again:", ""))
+    if command and best is not None:
+        steps.append((f"Train trial {best} again:", ""))
         steps.append((command, ""))  # on a line of its own, so that it can be copied
     if progress.standing == "complete":
         more = max(progress.budget + 1, progress.budget * 3 // 2)
-        steps.append(("Go on:", f"the same command with {budget_key}={more} runs exactly the rest"))
+        steps.append(("Go on:", f"the same command with {budget_key}={more:g} runs exactly the rest"))
     elif progress.standing != "running":
         steps.append(("Go on:", "the same command goes on where it was"))
     steps.append(("Ask:", f"sweeper best {asked}"))
     if progress.failures:
         steps.append(("", f"sweeper failures {asked}"))
-    if progress.best is not None:
-        steps.append(("", f"sweeper show {progress.best.number} {asked}"))
+    if best is not None:
+        steps.append(("", f"sweeper show {best} {asked}"))
     steps.append(("Store:", address(store)))
     return steps
 

@@ -100,7 +100,12 @@ def short_names(names: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
 
 
 def _state(row: Row) -> str:
-    marks = (row["failure"], "hidden" if row.get("hidden") is not None else None)
+    again = row.get("repeats")
+    marks = (
+        row["failure"],
+        "hidden" if row.get("hidden") is not None else None,
+        f"repeats {again}" if again is not None else None,
+    )
     return " ".join([str(row["state"]), *(mark for mark in marks if mark)])
 
 

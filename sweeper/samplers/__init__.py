@@ -25,6 +25,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, create_trial
 
 from sweeper.errors import ConfigError
+from sweeper.samplers.multi_fidelity import MultiFidelitySampler
 from sweeper.samplers.sobol import SobolSampler
 from sweeper.seeds import derive
 
@@ -35,6 +36,7 @@ NAMES: dict[str, type[BaseSampler]] = {
     "gp": samplers.GPSampler,
     "cmaes": samplers.CmaEsSampler,
     "nsgaii": samplers.NSGAIISampler,
+    "multi_fidelity": MultiFidelitySampler,
     "brute_force": samplers.BruteForceSampler,
 }
 # They propose trial n from n and the seed alone. Optuna's grid is shuffled by its seed: one order for the whole study.
@@ -146,7 +148,11 @@ class SamplerFactory:
         from_unit: Callable[[Sequence[float]], Mapping[str, Any]],
         direction: StudyDirection,
         seed: int,
+        context: Mapping[str, Any] | None = None,
     ) -> None:
+        """`context`: what the sampler may ask to be told, by its arguments' names: ranges, rungs, budget, …"""
+        known = inspect.signature(recipe.cls).parameters
+        self._context = {k: v for k, v in (context or {}).items() if k in known and k not in recipe.arguments}
         self._recipe = recipe
         self._seed = seed
         cls = recipe.cls
@@ -164,7 +170,7 @@ class SamplerFactory:
         """The sampler for trial `number`; `history`: its complete trials by number, whose attributes it may write."""
         if self._sobol is not None:
             return self._sobol
-        sampler = self._recipe.build(self._seed, number)
+        sampler = self._recipe.build(self._seed, number, **self._context)
         if self._cmaes is not None:
             self._cmaes.restore(history)
         if isinstance(sampler, samplers.BaseGASampler):

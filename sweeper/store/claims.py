@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
+from sweeper.errors import LeaseLost
 from sweeper.seeds import derive
+from sweeper.store import breaker
 from sweeper.store.connection import Store
-from sweeper.store.reads import trial_record
+from sweeper.store.reads import last_revision, trial_record
 from sweeper.store.rows import inserted, next_revision, note_event
 from sweeper.store.schema import now, studies, trials, workers
-from sweeper.trial import Failure, Idle, StudyState, TrialRecord, TrialState
+from sweeper.trial import Failure, Idle, Lease, StudyState, TrialRecord, TrialState
 
 LEASE_SECONDS = 60.0
 MAX_ATTEMPTS = 3
@@ -50,10 +52,17 @@ def claim(
     *,
     stage: int = 0,
     grant_epochs: int | None = None,
+    promote: int | None = None,
+    reserve: int = 0,
+    kept: int = 0,
     lease_seconds: float = LEASE_SECONDS,
     patience: Patience | None = None,
 ) -> TrialRecord | Idle:
-    """Take a trial: first one that was handed back or whose lease ran out, then a new number within the budget.
+    """Take a trial: first one that was handed back or whose lease ran out, then what the plan wants, if it is paid for.
+
+    The plan wants a new number, trained to `grant_epochs` of its `stage`, or the PAUSED trial `promote` trained on to
+    them. `reserve`: a new number is given only while so many epochs of the budget are left. `kept`: so many of them
+    are not for new or promoted trials.
 
     `patience`: how long a lease that ran out must stay so before it is believed; None believes at once. A trial that
     ran out of memory has its device to itself: it waits until the others there are done, and they wait for it.
@@ -67,6 +76,10 @@ def claim(
             return Idle.PAUSED if standing.state == StudyState.PAUSED else Idle.STOPPED
         if standing.expired is not None and _give_back_expired(connection, study_id, lease_seconds, patience):
             standing = _look(connection, study_id, lease_seconds)
+        if breaker.is_paused(connection, study_id, worker_id):
+            is_open = any(each is not None for each in (standing.waiting, standing.running, standing.alone, promote))
+            left = max(grant_epochs or 1, reserve) + kept
+            return Idle.PAUSED if is_open or _has_room(connection, study_id, left) else Idle.DONE
         lease = {"worker_id": worker_id, "_lease_seconds": lease_seconds}
         if standing.alone is not None:
             waiting, busy = _alone(connection, study_id, worker_id)
@@ -76,10 +89,109 @@ def claim(
                 return _take(connection, study_id, waiting, lease)
         if standing.waiting is not None:
             return _take(connection, study_id, standing.waiting, lease)
-        new = _new_trial(connection, study_id, stage, grant_epochs, lease)
+        if promote is not None and grant_epochs is not None:
+            taken = _promote(connection, study_id, promote, stage, grant_epochs, lease, kept)
+            return taken if taken is not None else Idle.AGAIN
+        new = _new_trial(connection, study_id, stage, grant_epochs, lease, reserve, kept)
         if new is not None:
             return new
         return Idle.DONE if standing.running is None else Idle.WAIT
+
+
+def go_on(store: Store, lease: Lease, stage: int, epochs: int, kept: int = 0) -> bool:
+    """Let the trial in hand train on to `epochs`; returns whether the budget, less what is `kept`, pays for it.
+
+    Raises LeaseLost.
+    """
+    held = (
+        trials.c.study_id == lease.study_id,
+        trials.c.number == lease.number,
+        trials.c.attempt == lease.attempt,
+        trials.c.state == TrialState.RUNNING,
+    )
+    with store.write() as connection:
+        target = connection.scalar(sa.select(trials.c.target_epochs).where(*held))
+        if target is None:
+            raise LeaseLost(f"trial {lease.number}, attempt {lease.attempt}: another worker holds it")
+        revision = _spend(connection, lease.study_id, epochs - target, kept)
+        if revision is None:
+            return False
+        values = {"stage": stage, "target_epochs": epochs, "revision": revision}
+        connection.execute(trials.update().where(*held).values(**values))
+        note_event(
+            connection, lease.study_id, "promoted", f"trial {lease.number} goes on to {epochs} epochs", lease.number
+        )
+        return True
+
+
+def _promote(
+    connection: sa.Connection,
+    study_id: int,
+    number: int,
+    stage: int,
+    epochs: int,
+    lease: Mapping[str, Any],
+    kept: int,
+) -> TrialRecord | None:
+    """Take a paused trial to go on to `epochs`; None where it is not paused any more, or the budget does not pay."""
+    paused = (trials.c.study_id == study_id, trials.c.number == number, trials.c.state == TrialState.PAUSED)
+    target = connection.scalar(sa.select(trials.c.target_epochs).where(*paused, trials.c.target_epochs < epochs))
+    if target is None or _spend(connection, study_id, epochs - target, kept) is None:
+        return None
+    connection.execute(trials.update().where(*paused).values(stage=stage, target_epochs=epochs, finished=None))
+    note_event(connection, study_id, "promoted", f"trial {number} goes on to {epochs} epochs", number)
+    return _take(connection, study_id, number, lease)
+
+
+def _spend(connection: sa.Connection, study_id: int, epochs: int, kept: int) -> int | None:
+    """Grant so many more epochs to a trial that there is; returns the new revision, None past the budget."""
+    within = (studies.c.id == study_id, studies.c.granted_epochs + epochs + kept <= studies.c.budget_epochs)
+    values = {"granted_epochs": studies.c.granted_epochs + epochs, "revision": studies.c.revision + 1}
+    return connection.scalar(studies.update().where(*within).values(**values).returning(studies.c.revision))
+
+
+def confirm(
+    store: Store, study_id: int, numbers: Sequence[int], *, seeds: int, stage: int, epochs: int | None, seen: int
+) -> bool:
+    """Have the trials `numbers` trained again to `epochs`, until each has `seeds` repeats; they wait for workers.
+
+    A repeat is a trial of its own, with its own number and seed and the same params; the budget is granted here to as
+    many as it pays for. `seen`: the newest revision of the search's trials that whoever chose has seen. False, and
+    nothing is written, where one has changed since, or somebody else was first.
+    """
+    with store.write() as connection:
+        revision = next_revision(connection, study_id)  # first, for it locks the study's row
+        study = connection.execute(sa.select(studies).where(studies.c.id == study_id)).one()
+        newest = connection.scalar(last_revision(study_id)) or 0
+        if newest != seen or (study.confirmed is not None and study.confirmed >= newest):
+            return False
+        wanted = _missing_repeats(connection, study_id, numbers, seeds)
+        paid = wanted[: max(0, study.budget_epochs - study.granted_epochs) // (epochs or 1)]
+        shared = {"study_id": study_id, "stage": stage, "target_epochs": epochs, "revision": revision}
+        for number, original in enumerate(paid, study.next_number):
+            seed, params = derive(study.seed, "trial", number), _params(connection, study_id, original)
+            row = {**shared, "number": number, "seed": seed, "params": params, "repeats": original}
+            connection.execute(trials.insert().values(**row, state=TrialState.WAITING))
+        granted, last = study.granted_epochs + len(paid) * (epochs or 1), study.next_number + len(paid)
+        values = {"granted_epochs": granted, "next_number": last, "confirmed": revision}
+        connection.execute(studies.update().where(studies.c.id == study_id).values(**values))
+        these = ", ".join(map(str, numbers)) or "none, for none is complete"
+        text = f"the best trials, {these}, are trained again: {len(paid)} times in all"
+        note_event(connection, study_id, "confirming", text)
+    return True
+
+
+def _missing_repeats(connection: sa.Connection, study_id: int, numbers: Sequence[int], seeds: int) -> list[int]:
+    """Each trial as often as it is to be repeated yet; the first repeat of each before the second of any."""
+    counted = sa.select(trials.c.repeats, sa.func.count()).where(trials.c.study_id == study_id)
+    rows = connection.execute(counted.where(trials.c.repeats.in_(numbers)).group_by(trials.c.repeats)).all()
+    there = {row[0]: row[1] for row in rows}
+    return [number for nth in range(seeds) for number in numbers if there.get(number, 0) <= nth]
+
+
+def _params(connection: sa.Connection, study_id: int, number: int) -> Any:
+    here = (trials.c.study_id == study_id, trials.c.number == number)
+    return connection.scalar(sa.select(trials.c.params).where(*here))
 
 
 def _look(connection: sa.Connection, study_id: int, lease_seconds: float) -> Any:
@@ -151,10 +263,18 @@ def _alone(connection: sa.Connection, study_id: int, worker_id: int) -> tuple[in
 
 
 def _new_trial(
-    connection: sa.Connection, study_id: int, stage: int, grant_epochs: int | None, lease: Mapping[str, Any]
+    connection: sa.Connection,
+    study_id: int,
+    stage: int,
+    grant_epochs: int | None,
+    lease: Mapping[str, Any],
+    reserve: int,
+    kept: int,
 ) -> TrialRecord | None:
     """The next number, if the budget has room for its epochs; it is RUNNING from the start."""
-    study = connection.execute(_grant(), {"_study": study_id, "_cost": grant_epochs or 1}).one_or_none()
+    cost = grant_epochs or 1
+    left = max(cost, reserve) + kept
+    study = connection.execute(_grant(), {"_study": study_id, "_cost": cost, "_left": left}).one_or_none()
     if study is None:
         return None
     number = study.next_number - 1
@@ -174,12 +294,17 @@ def _new_trial(
     )
 
 
+def _has_room(connection: sa.Connection, study_id: int, epochs: int) -> bool:
+    within = (studies.c.id == study_id, studies.c.granted_epochs + epochs <= studies.c.budget_epochs)
+    return connection.scalar(sa.select(studies.c.id).where(*within)) is not None
+
+
 @functools.cache
 def _grant() -> sa.Update:
-    cost = sa.bindparam("_cost", type_=sa.Integer)
+    cost, left = sa.bindparam("_cost", type_=sa.Integer), sa.bindparam("_left", type_=sa.Integer)
     return (
         studies.update()
-        .where(studies.c.id == sa.bindparam("_study"), studies.c.granted_epochs + cost <= studies.c.budget_epochs)
+        .where(studies.c.id == sa.bindparam("_study"), studies.c.granted_epochs + left <= studies.c.budget_epochs)
         .values(
             granted_epochs=studies.c.granted_epochs + cost,
             next_number=studies.c.next_number + 1,
@@ -217,23 +342,23 @@ def _take(connection: sa.Connection, study_id: int, number: int, lease: Mapping[
 
 def put_back(connection: sa.Connection, study_id: int, number: int, why: str, *, killed: bool) -> None:
     """Give a worker's trial back; one that killed its worker too often is FAIL `killed`."""
-    kills = connection.scalar(sa.select(trials.c.kills).where(trials.c.study_id == study_id, trials.c.number == number))
-    failed = killed and (kills or 0) + 1 >= MAX_ATTEMPTS
+    held = (trials.c.study_id == study_id, trials.c.number == number)
+    kills, worker_id = connection.execute(sa.select(trials.c.kills, trials.c.worker_id).where(*held)).one()
+    failed = killed and kills + 1 >= MAX_ATTEMPTS
     values: dict[str, Any] = {"state": TrialState.WAITING}
+    message = "its worker died while it ran"
     if failed:
         message = f"its worker died {MAX_ATTEMPTS} times while it ran"
         values = {"state": TrialState.FAIL, "failure": Failure.KILLED, "message": message, "finished": now()}
-    connection.execute(
-        trials.update()
-        .where(trials.c.study_id == study_id, trials.c.number == number)
-        .values(
-            kills=trials.c.kills + int(killed),
-            lease_expires=None,
-            revision=next_revision(connection, study_id),
-            **values,
-        )
-    )
+    if failed:
+        revision, in_a_row = breaker.count(connection, study_id, broken=True)
+    else:
+        revision, in_a_row = next_revision(connection, study_id), 0
+    values |= {"kills": trials.c.kills + int(killed), "lease_expires": None, "revision": revision}
+    connection.execute(trials.update().where(*held).values(**values))
     note_event(connection, study_id, "killed" if failed else "put back", f"trial {number}: {why}", number)
+    if killed:
+        breaker.judge(connection, breaker.Fault(study_id, number, worker_id, Failure.KILLED, message), in_a_row)
 
 
 # ---- workers ---------------------------------------------------------------------------------------------------------

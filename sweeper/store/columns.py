@@ -19,7 +19,7 @@ from sweeper.trial import StudyRecord, TrialState
 Columns = dict[str, list[Any]]
 
 HEAD = ("number", "state", "failure", "stage", "value", "epochs_done", "target_epochs", "seconds")
-TAIL = ("seed", "attempt", "host", "device", "created", "started", "finished", "message")
+TAIL = ("seed", "attempt", "host", "device", "created", "started", "finished", "message", "repeats")
 EPOCH = ("number", "epoch", "value", "seconds", "reported")
 TIMES = frozenset({"created", "started", "finished", "reported", "beat", "ended"})
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
+import re
 import sqlite3
 import threading
+import urllib.parse
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from sweeper import process
 from sweeper.errors import StoreError
 from sweeper.store import schema
 
@@ -30,6 +34,7 @@ class Store:
 
     `create=True` makes a missing SQLite file; otherwise a missing one is an error, so that a question never leaves an
     empty store behind. `synchronous` is SQLite's: NORMAL is safe against kills, FULL also against a power cut.
+    A file or folder that may not be written to answers questions, and leaves no trace; `write` refuses.
     """
 
     def __init__(self, url: str, *, create: bool = False, synchronous: str = "NORMAL") -> None:
@@ -37,6 +42,10 @@ class Store:
         self._sqlite = self.url.get_backend_name() == "sqlite"
         if self._sqlite:
             _prepare_file(Path(str(self.url.database)), create)
+        self.read_only = _why_read_only(self.path)
+        """Why nothing can be written; None where it can."""
+        if create:
+            self._refuse_read_only()
         self._engine = self._connect(synchronous)
         self._writing = self._engine.execution_options(sweeper_write=True)
         self._check_version(create)
@@ -54,6 +63,7 @@ class Store:
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """One short write transaction, begun with BEGIN IMMEDIATE on SQLite: commits at the end, or rolls back."""
+        self._refuse_read_only()
         with _in_words(self), self._writing.begin() as connection:
             yield connection
 
@@ -72,6 +82,10 @@ class Store:
                 return sa.create_engine(self.url, pool_pre_ping=True)
             except ModuleNotFoundError:
                 raise StoreError("A PostgreSQL store needs psycopg: pip install 'sweeper[postgres]'.") from None
+        if self.read_only:
+            engine = sa.create_engine("sqlite://", creator=lambda: _look_only(self.path), poolclass=sa.NullPool)
+            sa.event.listen(engine, "begin", _begin)
+            return engine
         engine = sa.create_engine(self.url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
         sa.event.listen(engine, "connect", lambda raw, _: _set_pragmas(raw, synchronous))
         sa.event.listen(engine, "begin", _begin)
@@ -86,13 +100,31 @@ class Store:
                 schema.create(connection)
             return
         _refuse_version(version, self.address)
+        if version != schema.SCHEMA_VERSION and self.read_only:
+            raise StoreError(
+                f"A store of version {version} must be written to once to be read by this sweeper (version "
+                f"{schema.SCHEMA_VERSION}), but {self.read_only}: copy it to a folder of yours and name the copy."
+            )
         if version != schema.SCHEMA_VERSION:
             with self.write() as connection:
                 schema.migrate(connection, _version(connection))
 
+    def _refuse_read_only(self) -> None:
+        if self.read_only:
+            raise StoreError(
+                f"The store {self.address} answers questions alone, for {self.read_only}: make file and folder "
+                "writable, or copy the store elsewhere and name the copy (--store URL)."
+            )
+
 
 def default_url(folder: Path | str = "runs") -> str:
     return f"sqlite:///{Path(folder) / 'sweeper.db'}"
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file that a store's URL names; None for a server. Raises StoreError for what is no URL of a store."""
+    parsed = _with_driver(url)
+    return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
 
 
 def _with_driver(text: str) -> sa.URL:
@@ -128,9 +160,13 @@ def _prepare_file(path: Path, create: bool) -> None:
     """
     try:
         _refuse_network(path)
-        if create and not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _create_file(path)
+        if create:
+            for left in unfinished(path):
+                left.unlink(missing_ok=True)
+            if not path.exists():
+                _refuse_journal(path)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _create_file(path)
         with _looking:
             identity = (path.stat().st_dev, path.stat().st_ino)
             if identity not in _looked_at:
@@ -162,6 +198,17 @@ def _create_file(path: Path) -> None:
         building.unlink(missing_ok=True)
 
 
+def unfinished(path: Path) -> list[Path]:
+    """What processes that are dead now left beside a store that they were making."""
+
+    def builder(left: Path) -> int | None:
+        match = re.match(r"(\d+)-[0-9a-f]{8}(-journal)?$", left.name.removeprefix(f".{path.name}."))
+        return int(match[1]) if match else None
+
+    beside = {left: builder(left) for left in path.parent.glob(f".{glob.escape(path.name)}.*")}
+    return [left for left, pid in sorted(beside.items()) if pid is not None and not process.is_alive(pid, None)]
+
+
 def _put_in_place(building: Path, path: Path) -> None:
     """Never over another one: what another process was first with is as good."""
     try:
@@ -173,6 +220,16 @@ def _put_in_place(building: Path, path: Path) -> None:
             raise
         if not path.exists():  # a file system without hard links
             os.rename(building, path)
+
+
+def _refuse_journal(path: Path) -> None:
+    """SQLite would take the journal of a store that was deleted into the new one of its name, page by page."""
+    journals = [f"{path}{ending}" for ending in ("-wal", "-journal") if os.path.exists(f"{path}{ending}")]
+    if journals and not path.exists():  # else another process has made the store in between
+        raise StoreError(
+            f"A new store must have no journal yet, but {' and '.join(journals)} is left of one that is gone: put that "
+            "store back, or delete its journal too."
+        )
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -198,6 +255,31 @@ def _refuse_version(version: int | None, address: str) -> None:
             f"This sweeper reads stores up to version {schema.SCHEMA_VERSION}, but {address} has version {version}: a "
             "newer sweeper wrote it; upgrade (pip install -U sweeper) or name another store=…"
         )
+
+
+def _why_read_only(path: Path | None) -> str | None:
+    """In words; None where file and folder may be written to (SQLite keeps its journal beside the file)."""
+    if path is None:
+        return None
+    effective = os.access in os.supports_effective_ids
+    for kind, place in (("file", path.resolve()), ("folder", path.resolve().parent)):
+        if not os.access(place, os.W_OK, effective_ids=effective):
+            return f"its {kind} {place} is read-only"
+    return None
+
+
+def _look_only(path: Path | None) -> sqlite3.Connection:
+    """A connection that leaves no file behind.
+
+    Without a journal (-wal) nobody has the store open: then it is read as it lies there (`immutable`), since SQLite
+    would put a journal beside it, where it can, that the store's owner may not be allowed to write to. This is asked
+    anew for every transaction; a sweep that begins in that instant writes to its journal first.
+    """
+    assert path is not None
+    file = str(path.resolve())
+    alone = "" if os.path.exists(f"{file}-wal") else "&immutable=1"
+    uri = f"file:{urllib.parse.quote(file)}?mode=ro{alone}"
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
 
 
 def _refuse_network(path: Path) -> None:
@@ -261,6 +343,9 @@ def _in_words(store: Store) -> Iterator[None]:
             "not a database": "the file is damaged or no database",
             "unable to open": "the file or its folder cannot be opened: check the permissions",
         }
+        if store.read_only:
+            journal = "it has a journal (-wal) that cannot be taken in where nothing can be written: copy both files"
+            cures["readonly"] = cures["unable to open"] = f"{journal} to a folder of yours, and name the copy"
         for sign, cure in cures.items():
             if sign in text:
                 raise StoreError(f"The store {store.address} cannot be used: {cure} ({text}).") from error

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from sweeper.errors import StoreError
+from sweeper.store.breaker import lasting
 from sweeper.store.connection import Store
-from sweeper.store.schema import checkpoints, epochs, events, now, stages, studies, trials, workers
+from sweeper.store.schema import (
+    checkpoints,
+    epochs,
+    events,
+    failing_devices,
+    moves,
+    now,
+    stages,
+    studies,
+    trials,
+    workers,
+)
 from sweeper.trial import Direction, EpochReport, Failure, StudyRecord, TrialRecord, TrialState
 
 _RECORD = [
     trials.c[name]
     for name in (
         "study_id number state seed params value epochs_done target_epochs stage attempt alone failure message metrics "
-        "seconds worker_id"
+        "seconds worker_id repeats"
     ).split()
 ]
 
@@ -40,6 +52,7 @@ def trial_record(row: Any) -> TrialRecord:
         metrics=row.metrics or {},
         seconds=row.seconds,
         worker_id=row.worker_id,
+        repeats=row.repeats,
     )
 
 
@@ -66,7 +79,7 @@ def study(store: Store, name: str | None = None) -> StudyRecord:
 
 def refreshed(store: Store, study: StudyRecord) -> StudyRecord:
     """The study as it stands now; its frozen definition, which may be long, is not read again."""
-    names = "state budget budget_epochs granted_epochs next_number message".split()
+    names = "state budget budget_epochs granted_epochs next_number message workers confirmed".split()
     with store.read() as connection:
         row = connection.execute(sa.select(*(studies.c[name] for name in names)).where(studies.c.id == study.id)).one()
     return replace(study, **row._mapping)
@@ -86,6 +99,13 @@ def nothing_rests_on(connection: sa.Connection, study_id: int) -> bool:
     return connection.scalar(kept.limit(1)) is None
 
 
+def all_studies(store: Store) -> list[StudyRecord]:
+    """The newest first."""
+    with store.read() as connection:
+        rows = connection.execute(sa.select(studies).order_by(studies.c.created.desc(), studies.c.id.desc())).all()
+    return [_study_record(row) for row in rows]
+
+
 def study_names(store: Store) -> list[str]:
     with store.read() as connection:
         return list(connection.scalars(sa.select(studies.c.name).order_by(studies.c.created.desc())))
@@ -99,23 +119,48 @@ def _study_record(row: Any) -> StudyRecord:
 # ---- trials ----------------------------------------------------------------------------------------------------------
 
 
-def changed_trials(store: Store, study_id: int, since_revision: int) -> tuple[list[TrialRecord], int]:
+def changed_trials(
+    store: Store, study_id: int, since_revision: int, *, curves: bool = False
+) -> tuple[list[TrialRecord], int]:
     """The trials that changed after a revision, in that order, and the newest revision.
 
-    This is what samplers are told: a hidden trial is FAIL `error` here, which says nothing about its params.
+    This is what samplers are told: a hidden trial is FAIL `error` here, which says nothing about its params, and the
+    repeats of a trial are left out.
+    `curves`: with the metric at each of their epochs.
     """
     query = (
         sa.select(*_RECORD, trials.c.revision, trials.c.hidden)
-        .where(trials.c.study_id == study_id, trials.c.revision > since_revision)
+        .where(trials.c.study_id == study_id, trials.c.revision > since_revision, trials.c.repeats.is_(None))
         .order_by(trials.c.revision)
     )
     with store.read() as connection:
         rows = connection.execute(query).all()
-    return [_as_told(row) for row in rows], (rows[-1].revision if rows else since_revision)
+        found = _curves(connection, study_id, trials.c.revision > since_revision) if curves and rows else {}
+    told = [_as_told(row, found.get(row.number, {})) for row in rows]
+    return told, (rows[-1].revision if rows else since_revision)
 
 
-def _as_told(row: Any) -> TrialRecord:
-    record = trial_record(row)
+def curve(store: Store, study_id: int, number: int) -> dict[int, float | None]:
+    """One trial's metric by epochs done."""
+    with store.read() as connection:
+        return _curves(connection, study_id, trials.c.number == number).get(number, {})
+
+
+def _curves(connection: sa.Connection, study_id: int, which: Any) -> dict[int, dict[int, float | None]]:
+    query = (
+        sa.select(epochs.c.number, epochs.c.epoch, epochs.c.value)
+        .join_from(trials, epochs, (epochs.c.study_id == trials.c.study_id) & (epochs.c.number == trials.c.number))
+        .where(trials.c.study_id == study_id, which)
+        .order_by(epochs.c.number, epochs.c.epoch)
+    )
+    found: dict[int, dict[int, float | None]] = {}
+    for number, epoch, value in connection.execute(query):
+        found.setdefault(number, {})[epoch + 1] = value
+    return found
+
+
+def _as_told(row: Any, curve: Mapping[int, float | None]) -> TrialRecord:
+    record = replace(trial_record(row), curve=curve)
     if row.hidden is None:
         return record
     return replace(record, state=TrialState.FAIL, failure=Failure.ERROR, message=f"hidden: {row.hidden}")
@@ -130,9 +175,9 @@ def all_trials(store: Store, study_id: int, states: Sequence[TrialState] = ()) -
 
 
 def trial(store: Store, study_id: int, number: int) -> dict[str, Any]:
-    """Everything of one trial, its worker's host, device and log included."""
+    """Everything of one trial; of its worker the host, device, slot, threads, environment and log."""
     query = (
-        sa.select(trials, workers.c.host, workers.c.device, workers.c.threads, workers.c.log)
+        sa.select(trials, *(workers.c[name] for name in ("host", "device", "slot", "threads", "environment", "log")))
         .join_from(trials, workers, workers.c.id == trials.c.worker_id, isouter=True)
         .where(trials.c.study_id == study_id, trials.c.number == number)
     )
@@ -146,12 +191,12 @@ def trial(store: Store, study_id: int, number: int) -> dict[str, Any]:
 
 
 def best(store: Store, study: StudyRecord, top: int = 1) -> list[TrialRecord]:
-    """The `top` best COMPLETE trials that are not hidden, the best first; by an index, however many trials."""
+    """The `top` best COMPLETE trials that are neither hidden nor repeats, the best first; by an index."""
     by_value = trials.c.value.asc() if study.direction is Direction.MINIMIZE else trials.c.value.desc()
     query = (
         sa.select(*_RECORD)
         .where(trials.c.study_id == study.id, trials.c.state == TrialState.COMPLETE, trials.c.value.is_not(None))
-        .where(trials.c.hidden.is_(None))
+        .where(trials.c.hidden.is_(None), trials.c.repeats.is_(None))
         .order_by(by_value, trials.c.number)
         .limit(top)
     )
@@ -218,11 +263,83 @@ def stage_rows(store: Store, study_id: int) -> list[dict[str, Any]]:
     return _mappings(store, sa.select(stages).where(stages.c.study_id == study_id).order_by(stages.c.stage))
 
 
+def stage_counts(store: Store, study_id: int) -> dict[tuple[int | None, TrialState], int]:
+    """How many trials are at each stage, by state; those that repeat others are at the stage None."""
+    stage = sa.case((trials.c.repeats.is_(None), trials.c.stage))
+    query = sa.select(stage, trials.c.state, sa.func.count()).where(trials.c.study_id == study_id)
+    with store.read() as connection:
+        found = connection.execute(query.group_by(stage, trials.c.state)).all()
+    return {(stage, TrialState(state)): count for stage, state, count in found}
+
+
+def move_rows(store: Store, study_id: int) -> list[dict[str, Any]]:
+    """The moves of the study's ranges in order: kind, stage, the whole space after it, why, when."""
+    return _mappings(store, sa.select(moves).where(moves.c.study_id == study_id).order_by(moves.c.move))
+
+
+def current_space(store: Store, study: StudyRecord) -> tuple[list[dict[str, Any]], int]:
+    """The space as the last move has left it, JSON-plain, and that move's number (0: it is as it began)."""
+    last = sa.select(moves.c.space, moves.c.move).where(moves.c.study_id == study.id)
+    with store.read() as connection:
+        row = connection.execute(last.order_by(moves.c.move.desc()).limit(1)).one_or_none()
+    return (study.space, 0) if row is None else (row.space, row.move)
+
+
+def furthest_paused(store: Store, study_id: int) -> int | None:
+    """The most epochs that a paused trial was granted which is not hidden; None: there is none."""
+    paused = (trials.c.study_id == study_id, trials.c.state == TrialState.PAUSED, trials.c.hidden.is_(None))
+    with store.read() as connection:
+        return connection.scalar(sa.select(sa.func.max(trials.c.target_epochs)).where(*paused))
+
+
+def newest_revision(store: Store, study_id: int) -> int:
+    """Of the trials of the search: those that repeat others do not count."""
+    with store.read() as connection:
+        return connection.scalar(last_revision(study_id)) or 0
+
+
+def last_revision(study_id: int) -> sa.Select[Any]:
+    query = sa.select(trials.c.revision).where(trials.c.study_id == study_id, trials.c.repeats.is_(None))
+    return query.order_by(trials.c.revision.desc()).limit(1)
+
+
+def is_confirmed(store: Store, study: StudyRecord) -> bool:
+    """Whether its best trials were chosen to be confirmed, and no trial of the search has changed since."""
+    return study.confirmed is not None and newest_revision(store, study.id) <= study.confirmed
+
+
+def confirmed_trials(store: Store, study: StudyRecord) -> list[TrialRecord]:
+    """The trials that were trained again with other seeds, and their repeats; not those that are hidden."""
+    if study.confirmed is None:
+        return []
+    again = sa.select(trials.c.repeats).where(trials.c.study_id == study.id, trials.c.repeats.is_not(None))
+    which = sa.or_(trials.c.repeats.is_not(None), trials.c.number.in_(again))
+    query = sa.select(*_RECORD).where(trials.c.study_id == study.id, trials.c.hidden.is_(None), which)
+    with store.read() as connection:
+        return [trial_record(row) for row in connection.execute(query.order_by(trials.c.number))]
+
+
+def waiting_epochs(store: Store, study_id: int) -> int:
+    """What was granted to trials that wait and is still to be trained."""
+    waiting = (trials.c.study_id == study_id, trials.c.state == TrialState.WAITING)
+    left = sa.func.sum(sa.func.coalesce(trials.c.target_epochs, 1) - trials.c.epochs_done)
+    with store.read() as connection:
+        return connection.scalar(sa.select(left).where(*waiting)) or 0
+
+
 def worker_rows(store: Store, study_id: int, *, alive: bool = False) -> list[dict[str, Any]]:
     """The study's workers with the age of their last beat in seconds; `alive`: only those that have not ended."""
     age = (now() - workers.c.beat).label("beat_seconds_ago")
     query = sa.select(workers, age).where(workers.c.study_id == study_id).order_by(workers.c.id)
     return _mappings(store, query.where(workers.c.ended.is_(None)) if alive else query)
+
+
+def paused_devices(store: Store, study_id: int) -> list[dict[str, Any]]:
+    """The devices that are paused: `device`, `failures` in a row, `message` and `seconds_left`."""
+    columns = (failing_devices.c[name] for name in ("device", "failures", "message"))
+    query = sa.select(*columns, (failing_devices.c.paused_until - now()).label("seconds_left"))
+    here = (failing_devices.c.study_id == study_id, *lasting())
+    return _mappings(store, query.where(*here).order_by(failing_devices.c.device))
 
 
 def event_rows(store: Store, study_id: int, since_id: int = 0) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = int.from_bytes(b"SWPR", "big")
 """SQLite's mark in a file's header: whose file it is, readable without opening the database."""
 
@@ -68,6 +68,10 @@ studies = sa.Table(
     sa.Column("revision", sa.BigInteger, nullable=False, default=0),
     sa.Column("failures_in_a_row", sa.Integer, nullable=False, default=0),
     sa.Column("message", sa.Text),
+    # how many workers a person wants since the last start; NULL: as many as that start's command said
+    sa.Column("workers", sa.Integer),
+    # the revision at which the best trials were chosen to be confirmed; NULL: they are not yet
+    sa.Column("confirmed", sa.BigInteger),
 )
 
 stages = sa.Table(
@@ -82,6 +86,21 @@ stages = sa.Table(
     sa.Column("created", sa.Double, nullable=False, default=now()),
 )
 
+# the ranges that a study searched, one row a move: widened, narrowed, or set by the person; none: as it began
+moves = sa.Table(
+    "moves",
+    metadata,
+    sa.Column("study_id", sa.ForeignKey("studies.id"), primary_key=True),
+    sa.Column("move", sa.Integer, primary_key=True),
+    sa.Column("time", sa.Double, nullable=False, default=now()),
+    sa.Column("stage", sa.Integer, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("space", sa.JSON, nullable=False),
+    sa.Column("trials", sa.Integer, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("user", sa.String(128)),
+)
+
 workers = sa.Table(
     "workers",
     metadata,
@@ -93,15 +112,35 @@ workers = sa.Table(
     sa.Column("device", sa.String(64), nullable=False),
     sa.Column("slot", sa.String(64)),
     sa.Column("threads", sa.Integer),
+    # versions, threads and processor when it began; NULL: an older sweeper did not say
+    sa.Column("environment", sa.JSON),
     sa.Column("engine", sa.String(64), nullable=False),
     sa.Column("driver_pid", sa.Integer),
     sa.Column("driver_started", sa.Double),
     sa.Column("log", sa.Text),
+    # so many failed trials in a row stop the study, says who started it; NULL: none do
+    sa.Column("max_failures", sa.Integer),
     sa.Column("started", sa.Double, nullable=False, default=now()),
     sa.Column("beat", sa.Double, nullable=False, default=now()),
     sa.Column("ended", sa.Double),
     sa.Column("ending", sa.String(32)),
     sa.Index("ix_workers_study", "study_id", "ended"),
+)
+
+# the devices on which the last trials failed; nothing bad is known of one that is not here
+failing_devices = sa.Table(
+    "failing_devices",
+    metadata,
+    sa.Column("study_id", sa.ForeignKey("studies.id"), primary_key=True),
+    sa.Column("device", sa.String(384), primary_key=True),
+    sa.Column("failures", sa.Integer, nullable=False),
+    # the trials of these that were not put back yet
+    sa.Column("numbers", sa.JSON, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("pauses", sa.Integer, nullable=False),
+    sa.Column("paused_until", sa.Double),
+    sa.Column("message", sa.Text),
+    sqlite_with_rowid=False,
 )
 
 trials = sa.Table(
@@ -124,8 +163,12 @@ trials = sa.Table(
     sa.Column("kills", sa.Integer, nullable=False, default=0),
     # after it ran out of memory: it is tried once more with its device to itself
     sa.Column("alone", sa.Boolean, nullable=False, default=False),
+    # the device that is to blame: it was paused, and the trial put back after it failed there
+    sa.Column("failed_on", sa.Text),
     # why it is left out of the best and out of what the sampler is told; NULL: it is not
     sa.Column("hidden", sa.Text),
+    # the trial that it confirms: the same params with another seed; NULL: it is one of the search
+    sa.Column("repeats", sa.Integer),
     sa.Column("worker_id", sa.ForeignKey("workers.id")),
     sa.Column("lease_expires", sa.Double),
     sa.Column("created", sa.Double, nullable=False, default=now()),
@@ -195,7 +238,7 @@ VIEWS = {
     "v_trials": """
         SELECT s.name AS study, t.number, t.state, t.failure, t.stage, t.value, t.epochs_done, t.target_epochs,
                t.seconds, t.params, t.metrics, t.seed, t.attempt, t.created, t.started, t.finished,
-               w.host, w.device, t.message, t.hidden
+               w.host, w.device, t.message, t.hidden, t.repeats
         FROM trials t JOIN studies s ON s.id = t.study_id LEFT JOIN workers w ON w.id = t.worker_id""",
     "v_epochs": """
         SELECT s.name AS study, e.number, e.epoch, e.value, e.metrics, e.seconds, e.reported
@@ -206,10 +249,20 @@ VIEWS = {
                  ORDER BY CASE WHEN s.direction = 'maximize' THEN -t.value ELSE t.value END, t.number) AS rank,
                t.number, s.metric, t.value, t.epochs_done, t.params
         FROM trials t JOIN studies s ON s.id = t.study_id
-        WHERE t.state = 'COMPLETE' AND t.value IS NOT NULL AND t.hidden IS NULL""",
+        WHERE t.state = 'COMPLETE' AND t.value IS NOT NULL AND t.hidden IS NULL
+              AND t.repeats IS NULL""",
 }
 
-MIGRATIONS: dict[int, list[str]] = {}
+MIGRATIONS: dict[int, list[str]] = {
+    1: [
+        "ALTER TABLE workers ADD COLUMN environment JSON",
+        "ALTER TABLE studies ADD COLUMN workers INTEGER",
+        "ALTER TABLE workers ADD COLUMN max_failures INTEGER",
+        "ALTER TABLE trials ADD COLUMN failed_on TEXT",
+        "ALTER TABLE trials ADD COLUMN repeats INTEGER",
+        "ALTER TABLE studies ADD COLUMN confirmed BIGINT",
+    ]
+}
 """For each version, the statements that lead from it to the next one; run in order, in one transaction."""
 
 
@@ -237,6 +290,7 @@ def migrate(connection: sa.Connection, version: int) -> None:
     for step in range(version, SCHEMA_VERSION):
         for statement in MIGRATIONS[step]:
             connection.execute(sa.text(statement))
+    metadata.create_all(connection)  # tables that are new
     create_views(connection)
     connection.execute(meta.update().where(meta.c.key == "schema_version").values(value=str(SCHEMA_VERSION)))
     _mark(connection)

@@ -13,12 +13,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from sweeper import process
 from sweeper.errors import LeaseLost, StoreError, StudyTaken
+from sweeper.store import breaker
 from sweeper.store.claims import LEASE_SECONDS
 from sweeper.store.connection import Store
 from sweeper.store.reads import nothing_rests_on
 from sweeper.store.rows import inserted, next_revision, note_event, upsert
-from sweeper.store.schema import checkpoints, epochs, now, stages, studies, trials
+from sweeper.store.schema import checkpoints, epochs, moves, now, stages, studies, trials
 from sweeper.trial import EpochReport, Failure, Lease, StudyState, TrialState
 
 # ---- studies ---------------------------------------------------------------------------------------------------------
@@ -37,22 +39,23 @@ def create_study(store: Store, definition: Mapping[str, Any], stage_rows: Iterab
 
 
 def redefine_study(
-    store: Store, study_id: int, definition: Mapping[str, Any], stage_rows: Iterable[Mapping[str, Any]]
+    store: Store, study_id: int, definition: Mapping[str, Any], stage_rows: Sequence[Mapping[str, Any]]
 ) -> None:
     """Give a study that nothing rests on another definition; raises StudyTaken once a trial of it is worth something.
 
     Trials that failed, or were handed back before their first epoch, begin anew under their numbers: they will be
     proposed from the new space, and what they reported is forgotten.
     """
-    target = definition["full_epochs"]
+    target = stage_rows[0]["epochs"]
     with store.write() as connection:
         if not nothing_rests_on(connection, study_id):
             raise StudyTaken(f"The study {definition['name']!r} has trials by now: start the same command again.")
         here = studies.c.id == study_id
         granted = studies.c.next_number * (target or 1)
-        values = {**definition, "state": StudyState.OPEN, "message": None, "failures_in_a_row": 0}
-        connection.execute(studies.update().where(here).values(**values, granted_epochs=granted))
-        for table in (checkpoints, epochs):
+        values = {**definition, "state": StudyState.OPEN, "message": None, "failures_in_a_row": 0, "confirmed": None}
+        connection.execute(studies.update().where(here).values(**values, workers=None, granted_epochs=granted))
+        breaker.forget(connection, study_id)
+        for table in (checkpoints, epochs, moves):
             connection.execute(table.delete().where(table.c.study_id == study_id))
         connection.execute(trials.update().where(trials.c.study_id == study_id).values(**_AFRESH, target_epochs=target))
         connection.execute(stages.delete().where(stages.c.study_id == study_id))
@@ -67,8 +70,10 @@ _AFRESH = {
     "value": None,
     "metrics": sa.null(),
     "epochs_done": 0,
+    "stage": 0,
     "kills": 0,
     "alone": False,
+    "failed_on": None,
     "failure": None,
     "message": None,
     "traceback": None,
@@ -86,14 +91,67 @@ def set_budget(store: Store, study_id: int, budget: float, budget_epochs: int) -
         note_event(connection, study_id, "budget", f"budget set to {budget:g} full trainings")
 
 
+def set_plan(store: Store, study_id: int, plan: Mapping[str, Any], why: str) -> None:
+    """Change what of a plan may change, and what is to be confirmed by it with it."""
+    with store.write() as connection:
+        values = {"plan": dict(plan), "confirmed": None}
+        connection.execute(studies.update().where(studies.c.id == study_id).values(**values))
+        note_event(connection, study_id, "plan", why)
+
+
 def set_state(store: Store, study_id: int, state: StudyState, message: str | None = None) -> None:
-    """Open, pause or stop a study; opening it forgets the failures in a row."""
+    """Open, pause or stop a study; opening it forgets the failures in a row, and paused devices try again."""
     values: dict[str, Any] = {"state": state, "message": message}
     if state is StudyState.OPEN:
         values["failures_in_a_row"] = 0
     with store.write() as connection:
         connection.execute(studies.update().where(studies.c.id == study_id).values(**values))
         note_event(connection, study_id, state.lower(), message or f"study is {state}")
+        if state is StudyState.OPEN:
+            breaker.forget(connection, study_id)
+
+
+def set_workers(store: Store, study_id: int, workers: int) -> None:
+    """Tell the local drivers that run this study how many workers each of them shall have."""
+    with store.write() as connection:
+        connection.execute(studies.update().where(studies.c.id == study_id).values(workers=workers))
+        note_event(connection, study_id, "workers", f"workers set to {workers}")
+
+
+def begin_run(store: Store, study_id: int) -> None:
+    """A start: as many workers as its command says, and paused devices try again."""
+    with store.write() as connection:
+        connection.execute(studies.update().where(studies.c.id == study_id).values(workers=None))
+        breaker.forget(connection, study_id)
+
+
+def move_ranges(
+    store: Store,
+    study_id: int,
+    after: int,
+    *,
+    kind: str,
+    stage: int,
+    space: Sequence[Mapping[str, Any]],
+    trials_told: int,
+    reason: str,
+    begun: Sequence[Mapping[str, Any]] | None = None,
+) -> bool:
+    """Move the study's ranges, after the move numbered `after`; False where somebody else has moved them since.
+
+    `begun`: the space that the study counts as begun with from now on, where a person has changed it.
+    """
+    row = {"kind": kind, "stage": stage, "space": list(space), "trials": trials_told, "reason": reason}
+    with store.write() as connection:
+        next_revision(connection, study_id)  # locks the study's row, where a database has row locks
+        last = connection.scalar(sa.select(sa.func.max(moves.c.move)).where(moves.c.study_id == study_id)) or 0
+        if last != after:
+            return False
+        connection.execute(moves.insert().values(study_id=study_id, move=last + 1, user=process.user(), **row))
+        if begun is not None:
+            connection.execute(studies.update().where(studies.c.id == study_id).values(space=list(begun)))
+        note_event(connection, study_id, kind, reason)
+    return True
 
 
 # ---- fenced writes of the worker that holds the lease ----------------------------------------------------------------
@@ -167,7 +225,7 @@ def finish(
     """Write a trial's result. `max_failures` errors in a row stop the study; a diverged trial is not an error."""
     broken = failure is not None and failure is not Failure.DIVERGED
     with store.write() as connection:
-        study = connection.execute(_count_failure(broken), {"_study": lease.study_id}).one()
+        revision, in_a_row = breaker.count(connection, lease.study_id, broken=broken)
         done = _fenced(
             connection,
             lease,
@@ -177,30 +235,17 @@ def finish(
             message=message,
             traceback=traceback,
             more_seconds=seconds,
-            revision=study.revision,
+            revision=revision,
         )
         # an earlier attempt may have reported epochs that this one did not reach again
         connection.execute(_delete_epochs(), {"_study": lease.study_id, "_number": lease.number, "_done": done})
-        if failure is not None:
-            note_event(
-                connection, lease.study_id, "failed", f"trial {lease.number}: {failure}: {message}", lease.number
-            )
-        if max_failures is not None and study.failures_in_a_row >= max_failures:
-            _stop(
-                connection,
-                lease.study_id,
-                f"{study.failures_in_a_row} trials in a row failed, the last with: {message}",
-            )
-
-
-@functools.cache
-def _count_failure(broken: bool) -> sa.Update:
-    return (
-        studies.update()
-        .where(studies.c.id == sa.bindparam("_study"))
-        .values(failures_in_a_row=studies.c.failures_in_a_row + 1 if broken else 0, revision=studies.c.revision + 1)
-        .returning(studies.c.revision, studies.c.failures_in_a_row)
-    )
+        if failure is None:
+            breaker.ended_well(connection, lease.study_id, lease.worker_id)
+            return
+        note_event(connection, lease.study_id, "failed", f"trial {lease.number}: {failure}: {message}", lease.number)
+        if broken:
+            fault = breaker.Fault(lease.study_id, lease.number, lease.worker_id, failure, str(message), seconds)
+            breaker.judge(connection, fault, in_a_row, max_failures)
 
 
 @functools.cache
@@ -210,11 +255,6 @@ def _delete_epochs() -> sa.Delete:
         epochs.c.number == sa.bindparam("_number"),
         epochs.c.epoch >= sa.bindparam("_done"),
     )
-
-
-def _stop(connection: sa.Connection, study_id: int, why: str) -> None:
-    connection.execute(studies.update().where(studies.c.id == study_id).values(state=StudyState.STOPPED, message=why))
-    note_event(connection, study_id, "stopped", why)
 
 
 def release(store: Store, lease: Lease, seconds: float = 0.0) -> None:

@@ -16,6 +16,7 @@ optimizers       PyTorch's own, by name
 schedules        PyTorch's own learning-rate schedules, by name, one step per epoch
 seeds            one seed for every random generator
 loop             train one epoch, evaluate
+lr_range, ramp   the learning-rate range test: on any function, under any PyTorch training
 learner          all of these for one training, from one config
 final            the one evaluation on the test set
 """

@@ -13,8 +13,9 @@ from sweeper.errors import CheckpointError, ConfigError
 from sweeper.training.data import Data
 from sweeper.training.loop import evaluate
 
-# epoch=0005-val_loss=0.1234.pt; the metric is missing where the script reports none
-NAME = re.compile(r"epoch=(?P<epoch>\d+)(-(?P<metric>[^=]+)=(?P<value>[^=]+))?\.pt")
+# epoch=0005-val_loss=0.1234.pt; the metric is missing where the script reports none, and whatever was written after a
+# trial was taken up again is called epoch=0005-val_loss=0.1234-attempt=2.pt
+NAME = re.compile(r"epoch=(?P<epoch>\d+)(-(?P<metric>[^=]+)=(?P<value>[^=]+?))??(-attempt=\d+)?\.pt")
 
 
 def test(

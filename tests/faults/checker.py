@@ -1,4 +1,5 @@
-"""Reads what a sweep has left behind, and says what is wrong with it: with sqlite3, hashlib and torch alone.
+"""Reads what a sweep has left behind, and says what is wrong with it: with sqlite3 (or psycopg), hashlib and
+torch alone.
 
 None of the project's own readers is used for the store, so that an error in them cannot hide another one.
 """
@@ -9,8 +10,8 @@ import hashlib
 import json
 import math
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,8 @@ class Left:
     checkpoints: list[dict[str, Any]]
     events: list[dict[str, Any]]
     integrity: str
-    database: Path
+    database: Path | None
+    """None: it lies on a server."""
 
     @property
     def folder(self) -> Path:
@@ -63,6 +65,11 @@ class Left:
 
     def checkpoints_of(self, number: int) -> list[dict[str, Any]]:
         return [row for row in self.checkpoints if row["number"] == number]
+
+    def given_back(self, number: int) -> list[dict[str, Any]]:
+        """The events that ended a lease before the trial was finished."""
+        kinds = ("put back", "handed back")
+        return [event for event in self.events if event["number"] == number and event["kind"] in kinds]
 
     def path(self, checkpoint: Mapping[str, Any]) -> Path:
         return self.folder / f"{checkpoint['number']:04d}" / checkpoint["path"]
@@ -75,17 +82,14 @@ class Left:
         return {"state": content["state"], "random": content["random"]}
 
 
-def read_store(database: Path, study: str) -> Left:
-    """Everything of one study, by SQL of its own."""
-    with closing(sqlite3.connect(database, timeout=60)) as connection:
-        connection.row_factory = sqlite3.Row
-
-        def rows(query: str, *values: Any) -> list[dict[str, Any]]:
-            return [dict(row) for row in connection.execute(query, values)]
-
-        (found,) = rows("SELECT * FROM studies WHERE name = ?", study)
+def read_store(store: Path | str, study: str) -> Left:
+    """Everything of one study, by SQL of its own; `store` is a file or a URL."""
+    url = str(store)
+    database = None if url.startswith("postgresql") else Path(url.removeprefix("sqlite:///"))
+    with _server(url) if database is None else _file(database) as rows:
+        (found,) = [row for row in rows("SELECT * FROM studies") if row["name"] == study]
         tables = {
-            table: rows(f"SELECT * FROM {table} WHERE study_id = ? ORDER BY {order}", found["id"])
+            table: rows(f"SELECT * FROM {table} WHERE study_id = {int(found['id'])} ORDER BY {order}")
             for table, order in [
                 ("trials", "number"),
                 ("epochs", "number, epoch"),
@@ -93,14 +97,36 @@ def read_store(database: Path, study: str) -> Left:
                 ("events", "id"),
             ]
         }
-        (integrity,) = connection.execute("PRAGMA integrity_check").fetchone()
-        broken_keys = rows("PRAGMA foreign_key_check")
+        broken_keys = [] if database is None else rows("PRAGMA foreign_key_check")
+        integrity = "ok" if database is None else rows("PRAGMA integrity_check")[0]["integrity_check"]
     return Left(found, **tables, integrity=f"{len(broken_keys)} broken keys" if broken_keys else integrity,
-                database=Path(database))  # fmt: skip
+                database=database)  # fmt: skip
 
 
-def check(left: Left, *, trials: int, epochs: int, checkpoints: bool = True) -> Verdict:
-    """After a clean end: `trials` complete trials of `epochs` epochs each, none lost, none twice, no leftovers."""
+Rows = Callable[[str], list[dict[str, Any]]]
+
+
+@contextmanager
+def _file(database: Path) -> Iterator[Rows]:
+    with closing(sqlite3.connect(database, timeout=60)) as connection:
+        connection.row_factory = sqlite3.Row
+        yield lambda query: [dict(row) for row in connection.execute(query)]
+
+
+@contextmanager
+def _server(url: str) -> Iterator[Rows]:
+    import psycopg
+    from psycopg.rows import dict_row
+
+    with psycopg.connect(url, row_factory=dict_row) as connection:
+        yield lambda query: connection.execute(query).fetchall()
+
+
+def check(left: Left, *, trials: int, epochs: int, checkpoints: bool = True, clock: bool = True) -> Verdict:
+    """After a clean end: `trials` complete trials of `epochs` epochs each, none lost, none twice, no leftovers.
+
+    `clock`: whether the store's clock was right all the time, so that times tell an order.
+    """
     verdict = Verdict()
     verdict.must(left.integrity == "ok", f"integrity_check: {left.integrity}")
     numbers = [row["number"] for row in left.trials]
@@ -112,6 +138,8 @@ def check(left: Left, *, trials: int, epochs: int, checkpoints: bool = True) -> 
     verdict.must(granted == left.study["budget_epochs"], f"budget of {left.study['budget_epochs']}, granted {granted}")
     for row in left.trials:
         _check_trial(verdict, left, row, epochs)
+        if clock:
+            _check_leases(verdict, left, row["number"])
     _check_folders(verdict, left, numbers)
     if checkpoints:
         for number in numbers:
@@ -132,26 +160,33 @@ def _check_trial(verdict: Verdict, left: Left, row: Mapping[str, Any], epochs: i
         last = reports[-1]
         verdict.must(row["value"] == last["value"], f"trial {number}: value {row['value']}, reported {last['value']}")
         verdict.must(row["metrics"] == last["metrics"], f"trial {number}: its metrics are not its last epoch's")
-    # one holder at a time: what a later attempt wrote lies behind what an earlier one did, in epochs and in time
+    # one holder at a time: what a later attempt wrote lies behind what an earlier one did
     attempts = [report["attempt"] for report in reports]
-    times = [report["reported"] for report in reports]
     verdict.must(attempts == sorted(attempts), f"trial {number}: attempts overlap: {attempts}")
-    verdict.must(times == sorted(times), f"trial {number}: epochs out of order in time: {times}")
     verdict.must(max(attempts, default=1) <= row["attempt"], f"trial {number}: a report of a future attempt")
-    handed = [event for event in left.events if event["number"] == number and event["kind"] in GIVEN_BACK]
+    handed = left.given_back(number)
     verdict.must(
         row["attempt"] == 1 + len(handed), f"trial {number}: {row['attempt']} attempts, given back {len(handed)} times"
     )
 
 
-GIVEN_BACK = ("put back", "handed back")
+def _check_leases(verdict: Verdict, left: Left, number: int) -> None:
+    """They never overlap: an attempt writes between the end of the one before and its own, by the store's clock."""
+    ends = [0.0, *(event["time"] for event in left.given_back(number)), math.inf]
+    written = [(row["reported"], row["attempt"]) for row in left.epochs_of(number)]
+    verdict.must(written == sorted(written), f"trial {number}: epochs out of order in time: {written}")
+    written += [(row["created"], row["attempt"]) for row in left.checkpoints_of(number)]
+    for time, attempt in written:
+        holds = attempt < len(ends) and ends[attempt - 1] <= time <= ends[attempt]
+        verdict.must(holds, f"trial {number}: leases overlap: attempt {attempt} wrote at {time}, leases ended {ends}")
 
 
 def _check_folders(verdict: Verdict, left: Left, numbers: Sequence[int]) -> None:
     found = sorted(path.name for path in left.folder.glob(TRIAL_FOLDERS))
     verdict.must(found == [f"{number:04d}" for number in numbers], f"folders {found}")
-    leftovers = [path.name for path in left.database.parent.glob(f".{left.database.name}.*")]
-    verdict.must(not leftovers, f"half-made stores are left: {leftovers}")
+    if left.database is not None:
+        leftovers = [path.name for path in left.database.parent.glob(f".{left.database.name}.*")]
+        verdict.must(not leftovers, f"half-made stores are left: {leftovers}")
 
 
 def _check_checkpoints(verdict: Verdict, left: Left, number: int, epochs: int) -> None:

@@ -2,12 +2,13 @@
 
 A program of its own: it imports torch and Optuna once, starts no thread, and forks a child for every run.
 
-    python crash_points.py FOLDER [--deed kill|sleep] [--kinds fsync,commit] [--every 7] [--mutant NAME] …
+    python crash_points.py FOLDER [--deeds kill/7,twice,sleep] [--kinds fsync,commit] [--mutant NAME] …
 
-For each kind of call (fsync, replace, link, unlink, mkdir, commit, write) the n-th call is met before and after the
-real one, n = 1, 2, … until a run ends without having met it. `kill`: the process dies there by SIGKILL, and a new one
-runs the same call. `sleep`: it stops there, its lease runs out, another one finishes the study, then it wakes. Prints
-one line of JSON: the points met by kind, and what the checker found wrong.
+The calls of an undisturbed run are counted by kind (fsync, replace, link, unlink, mkdir, commit, write), and each (with
+kill/7: every seventh) is met before and after the real one. `kill`: the process dies there by SIGKILL, and a new one
+runs the same call. `twice`: the new one dies too, at one of its own first points, and a third one goes on. `sleep`: it
+stops there, its lease runs out, another one finishes the study, then it wakes. Prints one line of JSON: the points met
+by deed and kind, those missed, and what the checker found wrong.
 """
 
 # ruff: noqa: E402
@@ -20,7 +21,6 @@ import itertools
 import json
 import logging
 import os
-import random
 import shutil
 import signal
 import sqlite3
@@ -28,7 +28,7 @@ import sys
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,53 +38,23 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"  # no pool of threads that a fork would leave behind
 
 import checker
+import lesson
 import mutants
-import numpy
-import optuna  # noqa: F401
-import torch
 from sqlalchemy.engine.default import DefaultDialect
 
-import sweeper
-import sweeper.sampling
 from sweeper import checkpoint, worker
 from sweeper.store import claims
 
 TRIALS, EPOCHS = 2, 3
-STUDY = "points"
 KINDS = ("fsync", "replace", "link", "unlink", "mkdir", "commit", "write")
 SIDES = ("before", "after")
-MANY = 2000
-"""More calls of a kind than a run makes."""
-
-
-def train(trial: sweeper.Trial) -> None:
-    """Dropout and a shuffle draw random numbers in every epoch, Adam carries state: all of it must be resumed."""
-    for seed in (random.seed, numpy.random.seed, torch.manual_seed):
-        seed(trial.seed)
-    model = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.Dropout(0.3), torch.nn.Linear(8, 1))
-    optimizer = torch.optim.Adam(model.parameters(), lr=trial.params["lr"])
-    x = torch.linspace(-1, 1, 96).reshape(16, 6)
-    for _ in trial.epochs(EPOCHS, state={"model": model, "optimizer": optimizer}):
-        for rows in torch.randperm(16).split(4):
-            optimizer.zero_grad()
-            loss = (model(x[rows]) - x[rows].sum(1, keepdim=True)).square().mean()
-            loss.backward()
-            optimizer.step()
-        trial.report(val_loss=loss)
+WRITES_APART = 31
+"""Of the hundreds of pieces that a checkpoint is written in, so many lie between those that are met."""
 
 
 def run(folder: Path) -> None:
-    torch.set_num_threads(1)
     logging.disable(logging.CRITICAL)
-    sweeper.run(
-        train,
-        study=STUDY,
-        space={"lr": "tag(log, interval(1e-3, 1e-1))"},
-        epochs=EPOCHS,
-        budget=TRIALS,
-        metric="val_loss",
-        folder=folder,
-    )
+    lesson.run(folder, trials=TRIALS, epochs=EPOCHS)
 
 
 def hurry() -> None:
@@ -151,7 +121,7 @@ class Tripwire:
         return counted
 
 
-def lay(point: Point, number: int) -> None:
+def lay(point: Point, number: int = 0) -> Tripwire:
     """Put the tripwire into this process."""
     wire = Tripwire(point, number)
     if point.kind == "commit":
@@ -163,6 +133,7 @@ def lay(point: Point, number: int) -> None:
             checkpoint._HashingWriter.write = wire(checkpoint._HashingWriter.write, tear)
     else:
         setattr(os, point.kind, wire(getattr(os, point.kind)))
+    return wire
 
 
 def tear(writer: Any, data: Any) -> None:
@@ -192,6 +163,23 @@ def kill_at(point: Point, folder: Path, errors: Path) -> tuple[bool, list[str]]:
     return True, wrong + _error(run_child(lambda: run(folder), errors), errors)
 
 
+def kill_twice_at(point: Point, folder: Path, errors: Path) -> tuple[bool, list[str]]:
+    """Die at the point, and once more while what the first death left is taken up."""
+    status = run_child(lambda: (lay(point, signal.SIGKILL), run(folder)), errors)
+    if not os.WIFSIGNALED(status):
+        return False, _error(status, errors)
+    second = Point(SECOND[point.n % len(SECOND)], point.side, 1 + point.n // len(SECOND) % 3)
+    status = run_child(lambda: (lay(second, signal.SIGKILL), run(folder)), errors)
+    wrong = [f"torn under its final name: {name}" for name in checker.torn(folder)]
+    if not os.WIFSIGNALED(status):  # so little was left to do
+        return True, wrong + _error(status, errors)
+    return True, wrong + _error(run_child(lambda: run(folder), errors), errors)
+
+
+SECOND = ("commit", "fsync", "replace", "unlink")
+"""What the second death of a study may meet."""
+
+
 def sleep_at(point: Point, folder: Path, errors: Path) -> tuple[bool, list[str]]:
     """Stop at the point until another process has finished the study; then wake and end in peace."""
     pid = start(lambda: (lay(point, signal.SIGSTOP), run(folder)), errors)
@@ -219,7 +207,7 @@ reference: checker.Left
 
 
 def judge(folder: Path, orphans: bool = True) -> checker.Verdict:
-    left = checker.read_store(folder / "sweeper.db", STUDY)
+    left = checker.read_store(folder / "sweeper.db", lesson.STUDY)
     verdict = checker.check(left, trials=TRIALS, epochs=EPOCHS)
     if not orphans:  # the sleeper's own temporary files are still his
         verdict.breaches = [
@@ -228,74 +216,78 @@ def judge(folder: Path, orphans: bool = True) -> checker.Verdict:
     return checker.compare(verdict, left, reference)
 
 
-def points(kinds: list[str], every: int, first: int) -> Iterator[tuple[Point, Callable[[], None]]]:
-    """The points to meet, every so-maniest; the caller says `end()` where a kind has no more."""
-    index = 0
-    for kind, side in itertools.product(kinds, SIDES):
-        ended = False
+def run_and_count(folder: Path, says: Path) -> None:
+    """Undisturbed: how many calls of each kind there are, and which modules are imported on the way."""
+    wires = {kind: lay(Point(kind, "never", 0)) for kind in KINDS}
+    run(folder)
+    says.write_text(
+        json.dumps({"calls": {kind: wire.calls for kind, wire in wires.items()}, "modules": [*sys.modules]})
+    )
 
-        def end() -> None:
-            nonlocal ended
-            ended = True
 
-        for n in itertools.count(1):
-            if index % every == first:
-                yield Point(kind, side, n), end
-            index += 1
-            if ended:
-                break
-            assert n < MANY, f"{kind} has no end"
+def points(kinds: list[str], calls: Mapping[str, int], every: int, first: int) -> Iterator[Point]:
+    """The points to meet, every so-maniest."""
+    everything = (
+        Point(kind, side, n)
+        for kind in kinds
+        for side in SIDES
+        for n in range(1, calls[kind] + 1, WRITES_APART if kind == "write" else 1)
+    )
+    return itertools.islice(everything, first, None, every)
 
 
 def main() -> None:
     global reference
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--deed", choices=("kill", "sleep"), default="kill")
+    parser.add_argument("--deeds", default="kill")
     parser.add_argument("--kinds", default=",".join(KINDS))
-    parser.add_argument("--every", type=int, default=1)
-    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--mutant", choices=mutants.NAMES)
     parser.add_argument("--until-wrong", action="store_true")
-    parser.add_argument("--tolerate", default="\0", help="a word of breaches that another test is for")
     asked = parser.parse_args()
-    errors = asked.folder / "error"
-    imported = asked.folder / "imported"
-    first = lambda: (run(asked.folder / "undisturbed"), imported.write_text(" ".join(sys.modules)))  # noqa: E731
-    assert run_child(first, errors) == 0, errors.read_text()
-    for name in imported.read_text().split():  # once here, not once in each child
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
+    errors, says = asked.folder / "error", asked.folder / "counted"
+    for folder in ("first", "undisturbed"):  # an import makes calls of its own
+        assert run_child(lambda to=folder: run_and_count(asked.folder / to, says), errors) == 0, errors.read_text()
+        counted = json.loads(says.read_text())
+        for name in counted["modules"]:  # once here, not once in each child
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
     assert len(os.listdir("/proc/self/task")) == 1, "a fork would lose a thread"
-    reference = checker.read_store(asked.folder / "undisturbed" / "sweeper.db", STUDY)
+    reference = checker.read_store(asked.folder / "undisturbed" / "sweeper.db", lesson.STUDY)
     if asked.mutant:
         mutants.apply(asked.mutant)
-    if asked.deed == "sleep":
-        hurry()
     met: Counter[str] = Counter()
     wrong: dict[str, list[str]] = {}
-    for point, end in points(asked.kinds.split(","), asked.every, asked.first):
-        if asked.deed == "sleep" and str(point).startswith("before commit"):
-            end()  # it would hold the database's lock: nobody can go on, and nobody does
-            continue
-        folder = asked.folder / "run"
-        shutil.rmtree(folder, ignore_errors=True)
-        errors.unlink(missing_ok=True)
-        try:
-            reached, breaches = {"kill": kill_at, "sleep": sleep_at}[asked.deed](point, folder, errors)
-            breaches = breaches + judge(folder).breaches
-        except Exception as error:  # a store that cannot even be judged
-            reached, breaches = point.n < MANY // 10, [f"{type(error).__name__}: {error}"]
-        breaches = [breach for breach in breaches if asked.tolerate not in breach]
-        if breaches:
-            wrong[str(point)] = breaches
-            if asked.until_wrong:
+    missed = 0
+    for said in asked.deeds.split(","):
+        deed, every = said.partition("/")[0], int(said.partition("/")[2] or 1)
+        if deed == "sleep":
+            hurry()
+        for point in points(asked.kinds.split(","), counted["calls"], every, every // 2):
+            if deed == "sleep" and (point.kind, point.side) == ("commit", "before"):
+                continue  # it would hold the database's lock: nobody can go on, and nobody does
+            reached, breaches = meet(DEEDS[deed], point, asked.folder, errors)
+            met[f"{deed} {point.kind}"] += reached
+            missed += not reached
+            if breaches:
+                wrong[f"{deed} {point}"] = breaches
+            if breaches and asked.until_wrong:
                 break
-        if not reached:
-            end()
-        else:
-            met[point.kind] += 1
-    json.dump({"points": sum(met.values()), "by_kind": met, "wrong": wrong}, sys.stdout)
+    json.dump({"points": sum(met.values()), "missed": missed, "by_kind": met, "wrong": wrong}, sys.stdout)
+
+
+DEEDS = {"kill": kill_at, "twice": kill_twice_at, "sleep": sleep_at}
+
+
+def meet(deed: Callable[..., Any], point: Point, folder: Path, errors: Path) -> tuple[bool, list[str]]:
+    """One point in a new folder: whether a run met it, and what was wrong after it."""
+    shutil.rmtree(folder / "run", ignore_errors=True)
+    errors.unlink(missing_ok=True)
+    try:
+        reached, breaches = deed(point, folder / "run", errors)
+        return reached, breaches + judge(folder / "run").breaches
+    except Exception as error:  # a store that cannot even be judged
+        return True, [f"{type(error).__name__}: {error}"]
 
 
 if __name__ == "__main__":

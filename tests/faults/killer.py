@@ -1,49 +1,99 @@
-"""Runs a sweep and is its bad luck: kills workers and drivers, stops workers past their lease, starts it again."""
+"""Bad luck for a sweep: kills processes that hold a trial, puts them to sleep past their lease, kills their driver.
+
+A process is frozen before it is looked at, so that what it holds is known when it dies.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import forks
+import lesson
+
 APP = Path(__file__).parent / "app" / "torch_app.py"
-STUDY = "kills"
 SURVIVABLE_KILLS = 1
 """A trial with more of them is spared: with the third it would be FAIL `killed`, as the design wants it."""
-LEASE_SECONDS = 4.0
-STOP_SECONDS = 7.0
-START_SECONDS = 90.0
+SLEEP_SECONDS = 30.0
+"""Who is not missed for so long sleeps with the database's lock in its hands: it is woken, and another one picked."""
+
+
+def kill(database: Path, pid: int) -> bool:
+    """By SIGKILL, if it holds a trial that survives it."""
+    with forks.asleep(pid):
+        if not any(trial["kills"] <= SURVIVABLE_KILLS for trial in lesson.in_hand(database, pid)):
+            return False
+        os.kill(pid, signal.SIGKILL)
+        return True
+
+
+def stop(database: Path, pid: int) -> bool:
+    """By SIGSTOP, until its lease has run out and its trial been given back; then it wakes."""
+    with forks.asleep(pid):
+        for trial in lesson.in_hand(database, pid):
+            if trial["kills"] <= SURVIVABLE_KILLS:
+                return _is_missed(database, trial)
+    return False
+
+
+def _is_missed(database: Path, trial: Any) -> bool:
+    given_back = "SELECT count(*) FROM events WHERE number = ? AND message LIKE '%its lease ran out%'"
+    before = lesson.ask(database, given_back, trial["number"])[0][0]
+    end = time.monotonic() + SLEEP_SECONDS
+    while time.monotonic() < end:
+        if lesson.ask(database, given_back, trial["number"])[0][0] > before:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def at_work(database: Path, among: Iterable[int] | None = None) -> list[int]:
+    """The processes that hold a trial; only those `among` these, or else only the supervisor's workers."""
+    query = """SELECT w.pid FROM trials t JOIN workers w ON w.id = t.worker_id
+               WHERE t.state = 'RUNNING' AND w.ended IS NULL ORDER BY w.id"""
+    found = [row["pid"] for row in lesson.ask(database, query)]
+    return [pid for pid in found if (_is_worker(pid) if among is None else pid in among)]
+
+
+def _is_worker(pid: int) -> bool:
+    """Not a stranger that got the number of a worker that is gone."""
+    try:
+        return b"sweeper.supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 @dataclass
 class Killer:
-    """`deeds`: what to do, in order: kill a `worker`, the `driver`, `all`; `stop` a worker past its lease.
+    """Runs a sweep of the script and is its bad luck: `run()` until every deed is done and the sweep has ended well.
 
-    Every worker is frozen before it is looked at, so that what it holds is known when it dies.
+    `deeds`, in order: kill a `worker`, the `driver`, `all`; `stop` a worker past its lease.
     """
 
     folder: Path
     overrides: list[str]
     deeds: list[str]
     draw: random.Random
+    lease_seconds: float
     done: Counter[str] = field(default_factory=Counter)
     killed: list[int] = field(default_factory=list)
     """The process numbers that died by SIGKILL."""
     starts: int = 0
 
+    @property
+    def database(self) -> Path:
+        return self.folder / "runs" / "sweeper.db"
+
     def run(self) -> None:
-        """Until every deed is done and the sweep has ended well."""
         while True:
             driver = self._start()
             before = sum(self.done.values())
@@ -53,89 +103,42 @@ class Killer:
                 if self._do(self.deeds[0], driver):
                     self.done[self.deeds.pop(0)] += 1
                     began = time.monotonic()
-                assert time.monotonic() - began < START_SECONDS, "nothing to kill for too long"
-            code = driver.wait(300)
+                assert time.monotonic() - began < forks.PATIENCE_SECONDS, f"nothing to kill for too long\n{self.log()}"
+            code = driver.wait(1000)
             if code == 0:
                 return
-            assert sum(self.done.values()) > before, f"it ended with {code} on its own: {self.log()[-2000:]}"
+            assert sum(self.done.values()) > before, f"it ended with {code} on its own: {self.log()}"
 
     def log(self) -> str:
-        return (self.folder / "log").read_text(errors="replace")
+        return (self.folder / "log").read_text(errors="replace")[-3000:]
 
     def _start(self) -> subprocess.Popen[bytes]:
         self.starts += 1
-        environment = {**os.environ, "FAULTS_LEASE": str(LEASE_SECONDS), "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "FAULTS_LEASE": str(self.lease_seconds), "OMP_NUM_THREADS": "1"}
         with (self.folder / "log").open("ab") as log:
             command = [sys.executable, str(APP), "--multirun", *self.overrides]
             return subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, env=environment)
 
     def _do(self, deed: str, driver: subprocess.Popen[bytes]) -> bool:
         """Whether it could be done."""
-        at_work = self._at_work()
-        if not at_work:
+        pids = at_work(self.database)
+        if not pids:
             return False
-        if deed == "driver":
-            return self._kill(driver.pid)
-        if deed == "all":
-            self._kill(driver.pid)
-            for pid, worker in at_work.items():
-                with self._frozen(pid) as frozen:
-                    _ = frozen and self._may_die(worker) and self._kill(pid)
-            return True
-        pid, worker = self.draw.choice(sorted(at_work.items()))
-        with self._frozen(pid) as frozen:
-            if not frozen or not self._may_die(worker):
-                return False
-            if deed == "worker":
-                return self._kill(pid)
-            time.sleep(STOP_SECONDS)
+        if deed == "stop":
+            return stop(self.database, self.draw.choice(pids))
+        if deed == "worker":
+            return self._kill_worker(self.draw.choice(pids))
+        if driver.poll() is not None:
+            return False
+        driver.kill()
+        driver.wait()
+        self.killed.append(driver.pid)
+        for pid in pids if deed == "all" else []:
+            self._kill_worker(pid)
         return True
 
-    def _kill(self, pid: int) -> bool:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return False
-        self.killed.append(pid)
-        return True
-
-    @contextlib.contextmanager
-    def _frozen(self, pid: int) -> Iterator[bool]:
-        try:
-            os.kill(pid, signal.SIGSTOP)
-        except ProcessLookupError:
-            yield False
-            return
-        time.sleep(0.02)
-        try:
-            yield True
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-
-    def _at_work(self) -> dict[int, int]:
-        """The processes that hold a trial, with their workers' numbers."""
-        query = """SELECT w.pid, w.id FROM trials t JOIN workers w ON w.id = t.worker_id
-                   WHERE t.state = 'RUNNING' AND w.ended IS NULL"""
-        return {row["pid"]: row["id"] for row in self._ask(query) if _is_worker(row["pid"])}
-
-    def _may_die(self, worker: int) -> bool:
-        """Whether the trial in its hands, if there is one, survives one more death."""
-        rows = self._ask("SELECT kills FROM trials WHERE state = 'RUNNING' AND worker_id = ?", worker)
-        return bool(rows) and all(row["kills"] <= SURVIVABLE_KILLS for row in rows)
-
-    def _ask(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        database = self.folder / "runs" / "sweeper.db"
-        if not database.exists():
-            return []
-        with closing(sqlite3.connect(database, timeout=60)) as connection:
-            connection.row_factory = sqlite3.Row
-            return connection.execute(query, values).fetchall()
-
-
-def _is_worker(pid: int) -> bool:
-    """Not a stranger that got the number of a worker that is gone."""
-    try:
-        return b"sweeper.supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
+    def _kill_worker(self, pid: int) -> bool:
+        died = kill(self.database, pid)
+        if died:
+            self.killed.append(pid)
+        return died

@@ -1,4 +1,4 @@
-"""Many workers on one SQLite file, each a process: `python many_workers.py FOLDER WORKERS TRIALS REPORTS`.
+"""Many workers on one store, each a process: `python many_workers.py URL FOLDER WORKERS TRIALS REPORTS`.
 
 A program of its own: it imports what a worker needs once, starts no thread, and forks them all. Prints one line of
 JSON: how each ended, and the seconds that they took.
@@ -16,7 +16,7 @@ from pathlib import Path
 import optuna  # noqa: F401
 
 import sweeper
-import sweeper.sampling
+import sweeper.search
 from sweeper.opening import StudySettings, open_study
 from sweeper.plan import make_plan
 from sweeper.space import Float, SearchSpace
@@ -57,9 +57,8 @@ def work(told: WorkerSettings, says: Path) -> None:
 
 
 def main() -> None:
-    folder, (workers, trials, reports) = Path(sys.argv[1]), map(int, sys.argv[2:])
+    url, folder, (workers, trials, reports) = sys.argv[1], Path(sys.argv[2]), map(int, sys.argv[3:])
     asked = settings(folder, trials, reports)
-    url = f"sqlite:///{folder}/sweeper.db"
     store = Store(url, create=True)
     open_study(store, asked)
     store.close()

@@ -8,7 +8,7 @@ import os
 import sqlalchemy as sa
 
 from sweeper import process
-from sweeper.store import claims, reads, schema, writes
+from sweeper.store import breaker, claims, reads, schema, writes
 from sweeper.store.connection import Store
 from sweeper.trial import EpochReport, Failure, Lease, TrialState
 
@@ -52,7 +52,7 @@ def study(url: str, name: str = "digits", *, budget: int = 8, epochs: int = 4, *
     return store, writes.create_study(store, {**definition, **more}, [])
 
 
-def worker(store: Store, study_id: int, log: str | None = None) -> int:
+def worker(store: Store, study_id: int, log: str | None = None, engine: str = "local") -> int:
     """A worker that lives as long as this process."""
     return claims.add_worker(
         store,
@@ -61,9 +61,18 @@ def worker(store: Store, study_id: int, log: str | None = None) -> int:
         pid=os.getpid(),
         process_started=process.start_time(os.getpid()),
         device="cpu",
-        engine="local",
+        engine=engine,
         log=log,
     )
+
+
+def pause_device(store: Store, study_id: int, device: str, message: str) -> None:
+    """As after three failures in a row there."""
+    row = {"failures": 3, "numbers": [], "cause": message, "pauses": 1, "message": message}
+    with store.write() as connection:
+        until = schema.now() + breaker.PAUSE_SECONDS
+        insert = schema.failing_devices.insert()
+        connection.execute(insert.values(study_id=study_id, device=device, paused_until=until, **row))
 
 
 def params(number: int) -> dict:

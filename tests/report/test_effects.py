@@ -66,3 +66,32 @@ def test_a_budget_counts_full_trainings(store, budget: int, meaning: str) -> Non
     assert f"is {budget} full trainings (before: 8); 5 are granted already: {meaning}" in said
     assert "at their next claim" in said
     assert f"give budget={budget} there too" in said
+
+
+@pytest.mark.parametrize(
+    ("wanted", "meaning"), [(3, "2 more start."), (2, "1 more starts."), (1, "as many as there are.")]
+)
+def test_a_number_of_workers_says_who_comes(store, wanted: int, meaning: str) -> None:
+    study = filling.record(store)
+    said = effects.of_workers(study, snapshot(store, study), wanted)
+    assert f"from now on (before: 1): {meaning}" in said
+    assert f"give hydra.sweeper.workers={wanted} there too" in said
+
+
+def test_a_number_of_workers_says_who_goes(store) -> None:
+    study = filling.record(store)
+    for _ in range(2):
+        filling.worker(store, study.id)
+    one, two = (effects.of_workers(study, snapshot(store, study), wanted) for wanted in (2, 1))
+    assert "digits has 2 workers from now on (before: 3): 1 leaves after the epoch in hand" in one
+    assert "digits has 1 worker from now on (before: 3): 2 leave after the epoch in hand" in two
+
+
+def test_a_number_of_workers_is_each_drivers(store) -> None:
+    study = filling.record(store)
+    other = filling.worker(store, study.id)
+    with store.write() as connection:
+        workers = filling.schema.workers
+        connection.execute(workers.update().where(workers.c.id == other).values(driver_pid=4711))
+    said = effects.of_workers(study, snapshot(store, study), 2)
+    assert "2 workers from now on for each of its 2 drivers (before: 2): 2 more start" in said

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from sweeper.report.live import SILENCE_SECONDS, LiveView, PlainView, screen, view_for
-from sweeper.report.progress import Progress, RunningTrial
+from sweeper.report.progress import PausedDevice, Progress, RunningTrial, WorkerStand
 from sweeper.trial import Direction, Failure, StudyState, TrialRecord, TrialState
 
 PARAMS = {"optimizer.lr": 0.00123456, "optimizer.weight_decay": 1.23456e-6, "model.activation": "relu"}
@@ -36,6 +36,9 @@ def progress(done: int = 7, **more) -> Progress:
         "latest": latest,
         "best": finished(3, value=0.1),
         "seconds_left": 43.0,
+        "unit": "trials",
+        "ended": done,
+        "complete": False,
     }
     return Progress("digits", "random", "val_loss", Direction.MINIMIZE, done=done, budget=40, **{**given, **more})
 
@@ -184,3 +187,39 @@ def test_a_trial_that_is_retried_is_told_once_more(view: PlainView, stream: io.S
         "[ 1/40] trial 5  val_loss 0.123  val_accuracy 0.988  val_top_5_accuracy 0.999  1.2 s   best 0.100 (trial 3)"
         "   about 40 s left"
     ]
+
+
+# ---- workers and devices ---------------------------------------------------------------------------------------------
+
+PAUSED = PausedDevice("gpu 1 of node", 3, "RuntimeError: CUDA error: unspecified launch failure\nmore", 290.0)
+
+
+def crew(count: int) -> tuple[WorkerStand, ...]:
+    return tuple(
+        WorkerStand("node", 100 + index, "cuda:0", "local", 9.0, None, f"gpu {index}") for index in range(count)
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "asked", "said"),
+    [(2, None, "running, 2 workers"), (1, 1, "running, 1 worker"), (2, 3, "running, 2 workers (3 asked for)")],
+)
+def test_the_number_of_workers_is_shown(count: int, asked: int | None, said: str) -> None:
+    page = Console(file=io.StringIO(), width=120)
+    page.print(screen(progress(workers=crew(count), workers_asked=asked), 120))
+    assert f"{said}\n" in "\n".join(text.rstrip() for text in page.file.getvalue().splitlines())
+
+
+def test_a_paused_device_is_shown() -> None:
+    page = Console(file=io.StringIO(), width=160)
+    page.print(screen(progress(paused=(PAUSED,)), 160))
+    told = "paused  gpu 1 of node, for about 5 min: 3 trials in a row failed there, the last with: RuntimeError: CUDA"
+    assert told in page.file.getvalue()
+    assert "more" not in page.file.getvalue()
+
+
+def test_each_pause_of_a_device_is_told_once(stream: io.StringIO, clock: Clock) -> None:
+    with PlainView(stream, clock) as view:
+        for paused in ((), (PAUSED,), (replace(PAUSED, seconds_left=100.0),), (), (PAUSED,)):
+            view.show(progress(paused=paused))
+    assert stream.getvalue().count("paused: gpu 1 of node, for about 5 min: 3 trials in a row failed there") == 2

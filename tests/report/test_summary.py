@@ -62,20 +62,19 @@ def study(url: str):
     return filling.record(store)
 
 
-def test_groups_come_first_and_the_seed_is_the_trials(study) -> None:
+def test_groups_come_first_and_the_seed_goes_beside_the_config(study) -> None:
     params = {"optimizer.lr": 0.1, "optimizer": "sgd", "model.activation": "leaky relu", "model.depth": 2}
     command = train_command(study, params, 7)
     assert command is not None
     assert shlex.split(command) == [
-        "python", "train it.py", "data=digits", "optimizer=sgd", "optimizer.lr=0.1", "model.activation='leaky relu'",
-        "model.depth=2", "seed=7",
+        "SWEEPER_SEED=7", "python", "train it.py", "data=digits", "seed=3", "optimizer=sgd", "optimizer.lr=0.1",
+        "model.activation='leaky relu'", "model.depth=2",
     ]  # fmt: skip
 
 
-def test_a_config_without_a_seed_gets_none(study) -> None:
-    config = {**study.config, "variants": [{"choices": {}, "yaml": "data:\n  seed: 0\n"}]}
-    command = train_command(replace(study, config=config), {"model.depth": 2}, 7)
-    assert command == "python 'train it.py' data=digits seed=3 model.depth=2"
+def test_threads_and_seed_come_first(study) -> None:
+    command = train_command(study, {"model.depth": 2}, 0, 4)
+    assert command == "OMP_NUM_THREADS=4 SWEEPER_SEED=0 python 'train it.py' data=digits seed=3 model.depth=2"
 
 
 def test_a_key_that_was_added_is_added_again(study) -> None:

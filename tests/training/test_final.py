@@ -29,9 +29,14 @@ def test_the_best_by_its_name(tmp_path, direction, best):
     assert final.best_checkpoint(trial_folder(tmp_path, *names), direction).name == best
 
 
+def test_the_best_of_a_trial_that_was_taken_up_again(tmp_path):
+    folder = trial_folder(tmp_path, "epoch=0001-m=0.2.pt", "epoch=0002-m=-1e-07-attempt=2.pt", "epoch=0003-m=3.pt")
+    assert final.best_checkpoint(folder, "minimize").name == "epoch=0002-m=-1e-07-attempt=2.pt"
+
+
 def test_the_newest_where_the_names_hold_no_metric(tmp_path):
-    folder = trial_folder(tmp_path, "epoch=0002.pt", "epoch=0010.pt", "epoch=0009.pt")
-    assert final.best_checkpoint(folder, "minimize").name == "epoch=0010.pt"
+    folder = trial_folder(tmp_path, "epoch=0002.pt", "epoch=0010-attempt=12.pt", "epoch=0009.pt")
+    assert final.best_checkpoint(folder, "minimize").name == "epoch=0010-attempt=12.pt"
 
 
 def test_no_checkpoint_and_no_config_are_told(tmp_path):

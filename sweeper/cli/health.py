@@ -1,0 +1,76 @@
+"""`sweeper doctor`: what is wrong with a store, its studies and the machine, and the repairs."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sweeper.cli.answers import say
+from sweeper.cli.app import DEFAULT_STORE, In, StoreUrl, app
+from sweeper.errors import SweeperError
+from sweeper.report.formats import Format, as_csv, as_json
+
+if TYPE_CHECKING:
+    from sweeper.doctor import Finding, Repair
+
+
+@app.command()
+def doctor(
+    store: StoreUrl = DEFAULT_STORE,
+    study: Annotated[str | None, typer.Option("--study", metavar="NAME", help="One study alone; else all.")] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Show the repairs, ask, then do them.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every checkpoint and every index: this may take long.")
+    ] = False,
+    format: In = Format.TABLE,
+) -> None:
+    """What is wrong, and how to mend it.
+
+    Looks over store, studies, checkpoints, disk and machine; exit code 1 where something is wrong.
+    """
+    from sweeper.doctor import Verdict, examine
+
+    found = examine(store, study, deep=deep)
+    if not fix:
+        _show(found, format, store, study)
+    elif repairs := [repair for finding in found for repair in finding.repairs]:
+        _repair(repairs, yes)
+        found = examine(store, study, deep=deep)
+        _show(found, format, store, study)
+    else:
+        _show(found, format, store, study)
+        print("Nothing that is wrong can be repaired from here.", file=sys.stderr)
+    if any(finding.verdict is Verdict.WRONG for finding in found):
+        raise typer.Exit(1)
+
+
+def _show(found: list[Finding], format: Format, store: str, study: str | None) -> None:
+    from sweeper.doctor import COLUMNS
+    from sweeper.report import checkup, tables
+
+    rows = [finding.as_row() for finding in found]
+    if format is Format.JSON:
+        say(as_json(rows))
+    elif format is Format.CSV:
+        say(as_csv(rows, COLUMNS))
+    else:
+        words = [*(["--study", study] if study else []), *([] if store == DEFAULT_STORE else ["--store", store])]
+        tables.page().print(checkup.draw(rows, shlex.join(["sweeper", "doctor", "--fix", *words])), crop=False)
+
+
+def _repair(repairs: list[Repair], yes: bool) -> None:
+    """On stderr, so that the answer on stdout stays what it is."""
+    for repair in repairs:
+        print("\n  ".join([repair.text, *repair.names]), file=sys.stderr)
+    if not yes and not typer.confirm(f"Do {'this' if len(repairs) == 1 else f'these {len(repairs)}'}?", err=True):
+        print("Nothing was changed.", file=sys.stderr)
+        raise typer.Exit(1)
+    for repair in repairs:
+        try:
+            print(repair.do(), file=sys.stderr)
+        except (SweeperError, OSError) as error:
+            print(f"not done: {repair.text}: {error}", file=sys.stderr)

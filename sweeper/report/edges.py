@@ -1,0 +1,65 @@
+"""`sweeper borders`: were the ranges right? Drawn as a table and as sentences; and the last lines of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from sweeper.borders import BorderKind, Verdict
+from sweeper.judgement import COLUMNS, collect, judge
+from sweeper.report import tables
+from sweeper.report.numbers import number, plain
+
+WORDS = {
+    BorderKind.INSIDE: "inside",
+    BorderKind.LOWER: "lower edge",
+    BorderKind.UPPER: "upper edge",
+    BorderKind.LIMIT: "hard limit",
+    BorderKind.DIVERGENCE: "divergence",
+    BorderKind.FEW: "too few trials",
+}
+__all__ = ["COLUMNS", "collect", "draw", "judge", "sentences"]
+
+QUIET = (BorderKind.INSIDE, BorderKind.FEW)
+
+
+# ---- drawn -----------------------------------------------------------------------------------------------------------
+
+
+def draw(found: Sequence[Verdict], width: int) -> RenderableType:
+    """The numbers as a table, and a sentence for each range that is not simply right."""
+    if not found:
+        return Text("No parameter has a range: borders are of numbers, and of choices with an order.")
+    said = [Text(f"• {plain(sentence)}") for sentence in sentences(found)]
+    ending = [] if said else [Text(_nothing(found), style="green")]
+    return Group(tables.fitted([_cells(verdict) for verdict in found], width), Text(), *said, *ending)
+
+
+def sentences(found: Sequence[Verdict]) -> list[str]:
+    """What a person ought to read at a sweep's end: of the ranges that are not simply right."""
+    return [verdict.sentence for verdict in found if verdict.kind not in QUIET]
+
+
+def _nothing(found: Sequence[Verdict]) -> str:
+    few = sum(verdict.kind is BorderKind.FEW for verdict in found)
+    if few == len(found):
+        return f"Too few trials to say: {found[0].sentence.partition(': ')[2]}"
+    return "The best trials crowd no edge of a range." + (f" Of {few} there are too few trials to say." if few else "")
+
+
+def _cells(verdict: Verdict) -> dict[str, str]:
+    few = verdict.kind is BorderKind.FEW
+    return {
+        "parameter": plain(verdict.parameter),
+        "verdict": WORDS[verdict.kind],
+        "range": f"{number(verdict.low)} … {number(verdict.high)}",
+        "best": number(verdict.best),
+        "position": number(verdict.position),
+        "of the best there": number(None) if few else f"{verdict.at_edge} of {verdict.top}",
+        "by chance": number(None) if few else f"{verdict.expected:.1f}",
+        "p": number(verdict.p_value),
+        "trials": str(verdict.trials),
+        "failed": f"{verdict.failed} of {verdict.tried}" if verdict.failed else number(None),
+    }
