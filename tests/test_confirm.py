@@ -109,13 +109,15 @@ def test_confirmed_says_mean_spread_and_probability(sweep):
     assert study.trials().set_index("number").loc[frame.number, "value"].tolist() == frame["first"].tolist()
 
 
-def test_a_kill_at_any_moment_changes_nothing(sweep):
-    undisturbed = sweep(study="whole")
-    total = 12 * 9
-    for kill in [5, 6 * 9, 6 * 9 + 1, 7 * 9, 8 * 9 + 4, total]:
+@pytest.mark.parametrize("search", ["random", "coarse_to_fine"])
+def test_a_kill_at_any_moment_changes_nothing(sweep, search):
+    undisturbed = sweep(study="whole", search=search)
+    searched, _ = split(undisturbed)
+    total, first = int(undisturbed.trials().epochs_done.sum()), int(searched.epochs_done.sum())
+    for kill in [first, first + 1, first + 9, first + 9 + 4, total]:  # in its last trial, and in repeats
         with pytest.raises(Killed):
-            sweep(training(die_at=kill), study=f"killed-{kill}")
-        again = sweep(study=f"killed-{kill}", on_change="keep")
+            sweep(training(die_at=kill), study=f"killed-{kill}", search=search)
+        again = sweep(study=f"killed-{kill}", search=search, on_change="keep")
         assert history(again) == history(undisturbed), f"killed in epoch {kill} of {total}"
 
 

@@ -1,8 +1,8 @@
 """How often border verdicts are wrong on random data, how soon they are right: the figures behind sweeper/borders.py.
 
-python experiments/benchmarks/borders.py                       false alarms and power, random and TPE: half an hour
-python experiments/benchmarks/borders.py --studies 10          a look, in a few minutes
-python experiments/benchmarks/borders.py --data DIR            LCBench too, with the learning rate's range set wrong
+python -m experiments.benchmarks.borders                       false alarms and power, random and TPE: half an hour
+python -m experiments.benchmarks.borders --studies 10          a look, in a few minutes
+python -m experiments.benchmarks.borders --data DIR            LCBench too, with the learning rate's range set wrong
 
 DIR holds LCBench's surrogate (lcbench.py), which needs onnxruntime.
 """

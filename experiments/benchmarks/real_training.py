@@ -1,7 +1,7 @@
 """How many epochs a search needs on real training: until it has what random search has with its whole budget.
 
-    python experiments/benchmarks/real_training.py                                    digits, five seeds
-    python experiments/benchmarks/real_training.py --script experiments/mnist.py --data DIR --budget 12
+    python -m experiments.benchmarks.real_training                                    digits, five seeds
+    python -m experiments.benchmarks.real_training --script experiments/mnist.py --data DIR --budget 12
 
 Every study is a sweep as a person starts it, `python SCRIPT --multirun search=… seed=…`, with workers of its own and a
 store in a temporary folder (or `--keep FOLDER`, where an interrupted benchmark goes on). The target of a seed is the

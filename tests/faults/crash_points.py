@@ -113,10 +113,12 @@ class Tripwire:
             if (self.calls, self.point.side) == (self.point.n, "before"):
                 before(*args)
                 os.kill(os.getpid(), self.number)
-            result = real(*args, **kwargs)
-            if (self.calls, self.point.side) == (self.point.n, "after"):
-                os.kill(os.getpid(), self.number)
-            return result
+            call = self.calls
+            try:
+                return real(*args, **kwargs)
+            finally:  # a file that is gone already is an error, and an instant too
+                if (call, self.point.side) == (self.point.n, "after"):
+                    os.kill(os.getpid(), self.number)
 
         return counted
 
@@ -258,7 +260,7 @@ def main() -> None:
         mutants.apply(asked.mutant)
     met: Counter[str] = Counter()
     wrong: dict[str, list[str]] = {}
-    missed = 0
+    missed: list[str] = []
     for said in asked.deeds.split(","):
         deed, every = said.partition("/")[0], int(said.partition("/")[2] or 1)
         if deed == "sleep":
@@ -268,7 +270,7 @@ def main() -> None:
                 continue  # it would hold the database's lock: nobody can go on, and nobody does
             reached, breaches = meet(DEEDS[deed], point, asked.folder, errors)
             met[f"{deed} {point.kind}"] += reached
-            missed += not reached
+            missed += [] if reached else [str(point)]
             if breaches:
                 wrong[f"{deed} {point}"] = breaches
             if breaches and asked.until_wrong:
