@@ -29,7 +29,7 @@ def run(
     *,
     study: str,
     space: Mapping[str, Any],
-    search: str | Mapping[str, Any] = "random",
+    search: str | Mapping[str, Any] = "coarse_to_fine",
     epochs: int | None = None,
     budget: float = 20,
     metric: str = OBJECTIVE,

@@ -5,7 +5,7 @@ trial. The good trials *crowd* that edge if
 
 1. the best lies in the outer tenth of the range, and so does another of the best five (of whole numbers and choices the
    outermost one counts, however few there are);
-2. the better a trial, the nearer to that edge it lies, its other parameters being equal, and that is not luck: p ≤ 0.01.
+2. the better a trial, the nearer to that edge it lies, all others being equal, and that is not luck: p ≤ 0.01.
 
 The second is the partial rank correlation given the other parameters (a ridge regression with their squares). Nothing
 less will do beside a Bayesian sampler: it goes where it was good, so three in a row at an edge are soon luck; and as
@@ -43,6 +43,8 @@ CROWD = 2
 """So many of the top lie at a crowded edge, the best among them."""
 LUCK = 0.01
 """The largest p-value of a slope; less for a zone wider than a tenth, where the best lie by chance more often."""
+MOVING_LUCK = 0.05
+"""For ranges that are to be moved: a range widened without need costs little, one that stays wrong costs the sweep."""
 FAILING, FAILING_SLOPE = 0.2, 0.05
 """A stability limit fails so large a share of the trials at it, and more than elsewhere with such a p-value."""
 BAD = frozenset({Failure.DIVERGED, Failure.OUT_OF_MEMORY, Failure.TIMEOUT})
@@ -70,7 +72,7 @@ class Verdict:
 
     `low`, `high`: the range now, or the first and last choice. `position`: of the best in [0, 1], on the parameter's
     scale. Of `trials` that count, the `top` best hold `at_edge` in the outer tenth nearest to the best, where
-    `expected` would be by chance; `p_value`: of a slope to that edge, other parameters being equal. There, `failed` of the
+    `expected` would be by chance; `p_value`: of a slope to that edge, all others being equal. There, `failed` of the
     `tried` trials diverged, or ran out of memory or time.
     """
 

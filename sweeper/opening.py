@@ -94,7 +94,7 @@ def open_study(store: Store, settings: StudySettings, *, on_change: str = "stop"
         except StudyTaken:  # another process began it in between
             found = reads.study(store, settings.name)
     _compare(found, settings, on_change)
-    _reopen(store, found, settings)
+    _reopen(store, found, settings, keep=on_change == "keep")
     return reads.study(store, settings.name)
 
 
@@ -227,7 +227,7 @@ def as_begun(study: StudyRecord, settings: StudySettings) -> StudySettings:
     return replace(settings, space=SearchSpace.from_json(study.space), plan=plan)
 
 
-def _reopen(store: Store, found: StudyRecord, settings: StudySettings) -> None:
+def _reopen(store: Store, found: StudyRecord, settings: StudySettings, *, keep: bool) -> None:
     plan = replace(Plan.from_json(found.plan), confirm=settings.plan.confirm)
     budget_epochs = plan.budget_epochs(settings.budget)
     if plan.to_json() != found.plan:
@@ -235,7 +235,7 @@ def _reopen(store: Store, found: StudyRecord, settings: StudySettings) -> None:
         writes.set_plan(store, found.id, plan.to_json(), f"confirm set to {settings.plan.confirm}")
     if budget_epochs != found.budget_epochs:
         writes.set_budget(store, found.id, settings.budget, budget_epochs)
-    if found.space != settings.space.to_json() and _moves_ranges_alone(found, settings):
+    if not keep and found.space != settings.space.to_json() and _moves_ranges_alone(found, settings):
         _set_ranges(store, found, settings.space)
     _wait_for_workers(store, found)
     writes.begin_run(store, found.id)

@@ -228,9 +228,11 @@ class Search:
         if len(ended) // JUDGED_EVERY <= self._judged or len(ended) < before + JUDGED_EVERY:
             return
         self._judged = len(ended) // JUDGED_EVERY
-        found = borders.verdicts(self._space, ended, self._study.direction, full_epochs=self._plan.full_epochs)
-        why = " ".join(verdict.sentence for verdict in found if verdict.widen_to is not None)
-        self._move_to(borders.widened(self._space, found), "widened", stage, why, len(ended))
+        full, luck = self._plan.full_epochs, borders.MOVING_LUCK
+        found = borders.verdicts(self._space, ended, self._study.direction, full_epochs=full, luck=luck)
+        new = borders.widened(self._space, found)
+        why = " ".join(each.sentence for each in found if new[each.parameter] != self._space[each.parameter])
+        self._move_to(new, "widened", stage, why, len(ended))
 
     def _ended(self) -> list[TrialRecord]:
         """The trials that have been trained as far as they were granted."""

@@ -21,7 +21,9 @@ def worth(trial):
 @pytest.fixture
 def sweep(tmp_path):
     def run(name, train=worth, **more):
-        return sweeper.run(train, study=name, **{"space": SPACE, "budget": 12, "folder": tmp_path, **more})
+        return sweeper.run(
+            train, study=name, **{"space": SPACE, "search": "random", "budget": 12, "folder": tmp_path, **more}
+        )
 
     return run
 

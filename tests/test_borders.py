@@ -68,7 +68,7 @@ def test_where_larger_is_better_the_edge_is_the_other_one() -> None:
 def test_the_sentence_says_the_numbers() -> None:
     assert upper(RATE).sentence == (
         "lr crowds the upper edge, 0.1: widen to [1e-5, 10]. The best is 0.0891, at 0.99 of [1e-5, 0.1] on its log "
-        "scale; 4 of the 5 best of 40 trials lie at that end, 0.5 by chance (p = 3.41e-10)."
+        "scale; 4 of the 5 best of 40 trials lie at that end, 0.5 by chance (p = 2.12e-10)."
     )
     inside = verdict(RATE, told(RATE, even(40), lambda unit: abs(unit - 0.6)))
     assert inside.sentence == (
@@ -88,6 +88,12 @@ def test_few_trials_say_nothing() -> None:
     assert found.kind is BorderKind.FEW
     assert found.sentence == "lr: too few trials to say (9 trials with a value, 10 are needed)."
     assert verdict(RATE, []).kind is BorderKind.FEW
+
+
+def test_how_sure_it_must_be_can_be_asked_for() -> None:
+    trials = told(RATE, even(40), lambda unit: -unit)
+    kinds = [verdicts(SearchSpace((RATE,)), trials, Direction.MINIMIZE, luck=luck)[0].kind for luck in (1e-12, 0.05)]
+    assert kinds == [BorderKind.INSIDE, BorderKind.UPPER]
 
 
 def test_equal_values_say_nothing() -> None:
@@ -314,7 +320,7 @@ def test_a_parameter_that_does_not_matter_is_no_better_where_the_search_came_to_
         points[20:, 1] = generator.normal(0.5, 0.1, 40).clip(0, 1)
         trials = [trial(n, float((x - 0.5) ** 2), idle=float(idle), x=float(x)) for n, (idle, x) in enumerate(points)]
         alarms.append(verdicts(space, trials, Direction.MINIMIZE)[0].kind not in QUIET)
-    assert np.mean(alarms) <= 0.05
+    assert np.mean(alarms) <= 0.1
 
 
 def test_a_bowl_beyond_the_range_is_found_and_one_inside_is_not() -> None:

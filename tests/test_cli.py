@@ -97,7 +97,7 @@ def test_show_has_curve_checkpoint_and_command(filled: str, tmp_path: Path) -> N
     assert "val_loss      █▆▃▁  0.309 → 0.123" in text
     assert "epoch=0003.pt  1.23 MB  best  missing on the disk" in text
     assert "log: runs/digits/0001/train.log" in text
-    assert "python 'train it.py' data=digits optimizer=adam optimizer.lr=0.002469134 model.depth=2" in text
+    assert "python 'train it.py' data=digits seed=3 optimizer=adam optimizer.lr=0.002469134 model.depth=2" in text
 
 
 def test_show_a_failed_trial(filled: str) -> None:
@@ -243,7 +243,15 @@ def test_a_retried_trial_goes_on_to_its_end(url: str, tmp_path: Path) -> None:
     def run() -> sweeper.Study:
         space = {"x": "interval(0.0, 1.0)"}
         return sweeper.run(
-            train, study="demo", space=space, epochs=4, budget=3, metric="loss", store=url, folder=tmp_path
+            train,
+            study="demo",
+            space=space,
+            search="random",
+            epochs=4,
+            budget=3,
+            metric="loss",
+            store=url,
+            folder=tmp_path,
         )
 
     assert run().trials()["state"].tolist() == ["COMPLETE", "FAIL", "COMPLETE"]

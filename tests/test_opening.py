@@ -176,7 +176,7 @@ CHANGES = {
     "metric": ({"metric": "accuracy"}, ["-metric: val_loss", "+metric: accuracy"]),
     "direction": ({"direction": Direction.MAXIMIZE}, ["-direction: minimize", "+direction: maximize"]),
     "seed": ({"seed": 1}, ["-seed: 0", "+seed: 1"]),
-    "range": ({"space": SearchSpace((Float("x", 0.0, 2.0),))}, ["-  high: 1.0", "+  high: 2.0"]),
+    "scale": ({"space": SearchSpace((Float("x", 0.1, 1.0, log=True),))}, ["-  low: 0.0", "+  log: true"]),
     "parameter": ({"space": SearchSpace((Float("x", 0.0, 1.0), Float("y", 0.0, 1.0)))}, ["+  name: y"]),
     "search": ({"search": "sobol"}, ["-  search: random", "+  search: sobol"]),
     "epochs": ({"epochs": 7}, ["epochs: 7"]),
@@ -201,6 +201,16 @@ def test_a_change_stops_with_a_diff_and_both_ways_on(store, settings, begun, cha
     text = str(caught.value)
     assert [line for line in [*lines, "'demo'", "on_change=keep", "study=NEW_NAME"] if line not in text] == []
     assert reads.study(store, "demo") == before, "a refused change still changed the study"
+
+
+def test_a_range_alone_is_a_move_and_kept_where_the_person_keeps(store, settings, begun):
+    first = begun(config=CONFIG)
+    wider = settings(config=CONFIG, space=SearchSpace((Float("x", 0.0, 2.0),)))
+    assert open_study(store, wider, on_change="keep").space == first.space
+    assert reads.move_rows(store, first.id) == []
+    assert SearchSpace.from_json(open_study(store, wider).space) == wider.space
+    assert [row["kind"] for row in reads.move_rows(store, first.id)] == ["set"]
+    assert reads.current_space(store, first) == (wider.space.to_json(), 1)
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -71,7 +71,7 @@ def swept(tmp_path_factory) -> Path:
         (folder / name).write_text(text)
     for name, text in NETS.items():
         (folder / "net" / f"{name}.yaml").write_text(text)
-    command = [sys.executable, "train.py", "--multirun", "epochs=4"]
+    command = [sys.executable, "train.py", "--multirun", "hydra.sweeper.search=random", "epochs=4"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder
@@ -332,7 +332,9 @@ def broken(trial: sweeper.Trial) -> None:
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    return sweeper.run(noisy, study="demo", space={"x": "interval(0, 1)"}, epochs=3, budget=2, metric="val_loss")
+    return sweeper.run(
+        noisy, study="demo", space={"x": "interval(0, 1)"}, epochs=3, budget=2, metric="val_loss", search="random"
+    )
 
 
 def test_a_function_is_run_again_in_a_fresh_process(study) -> None:

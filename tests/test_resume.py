@@ -20,7 +20,7 @@ from sweeper.store.connection import Store
 from sweeper.trial import TrialState
 
 DIGITS = Path(__file__).parent.parent / "experiments" / "digits.py"
-SETTINGS = ["budget=4", "epochs=12", "data.batch_size=16", "model.width=200"]
+SETTINGS = ["search=random", "budget=4", "epochs=12", "data.batch_size=16", "model.width=200"]
 """Small batches on a wide network: epochs of a few hundred milliseconds, so that kills meet every phase."""
 
 

@@ -15,7 +15,7 @@ def test_the_words_are_those_of_the_design():
     assert list(TrialState) == "WAITING RUNNING PAUSED COMPLETE PRUNED FAIL".split()
     assert list(Failure) == "diverged out_of_memory timeout killed error".split()
     assert list(StudyState) == "OPEN PAUSED STOPPED".split()
-    assert list(Idle) == "done wait paused stopped".split()
+    assert list(Idle) == "done wait again paused stopped".split()
 
 
 @pytest.mark.parametrize("state", TrialState)

@@ -64,9 +64,9 @@ class Answers:
     ever: dict[int, bool]
 
 
-def answers(space: SearchSpace, trials: Sequence[TrialRecord]) -> Iterator[Answers]:
+def answers(space: SearchSpace, trials: Sequence[TrialRecord], luck: float) -> Iterator[Answers]:
     asked = {
-        size: borders.verdicts(space, trials[:size], Direction.MINIMIZE)
+        size: borders.verdicts(space, trials[:size], Direction.MINIMIZE, luck=luck)
         for size in range(EVERY, len(trials) + 1, EVERY)
     }
     for index, first in enumerate(asked[EVERY]):
@@ -90,14 +90,14 @@ def irrelevant(seed: int) -> Loss:
     return lambda params: float((params["x0"] - centre[0]) ** 2 + (params["x1"] - centre[1]) ** 2)
 
 
-def false_alarms(sampler: str, studies: int, trials: int) -> list[dict[str, Any]]:
+def false_alarms(sampler: str, studies: int, trials: int, luck: float) -> list[dict[str, Any]]:
     more = SearchSpace((*MIXED, Float("x0", 0, 1), Float("x1", 0, 1)))
     rows = []
     for name, space, make in (("noise", MIXED, noise), ("irrelevant", more, irrelevant)):
         found = [
             each
             for seed in range(studies)
-            for each in answers(space, history(space, make(seed), trials, sampler, seed))
+            for each in answers(space, history(space, make(seed), trials, sampler, seed), luck)
             if each.parameter in MIXED
         ]
         sizes = [size for size in SIZES if size <= trials]
@@ -132,7 +132,7 @@ def bowl(seed: int, dimensions: int, optimum: float) -> Loss:
     return lambda params: float((weight * (np.array(list(params.values())) - centre) ** 2).sum())
 
 
-def power(sampler: str, studies: int, trials: int = 100) -> list[dict[str, Any]]:
+def power(sampler: str, studies: int, luck: float, trials: int = 100) -> list[dict[str, Any]]:
     """In how many studies x0 was said to crowd its edge, until then; 0.8 and 0.5 ought to be quiet."""
     rows = []
     for optimum in OPTIMA:
@@ -141,7 +141,7 @@ def power(sampler: str, studies: int, trials: int = 100) -> list[dict[str, Any]]
             space = SearchSpace(tuple(Float(f"x{index}", 0, 1) for index in range(dimensions)))
             for seed in range(studies):
                 records = history(space, bowl(seed, dimensions, optimum), trials, sampler, seed)
-                found.append(next(answers(space, records)))
+                found.append(next(answers(space, records, luck)))
         reached = {f"by {size}": _share(each.ever[size] for each in found) for size in SIZES if size <= trials}
         at_end = {f"at {trials}": _share(each.at[trials] not in QUIET for each in found)}
         rows.append({"optimum at": optimum, "sampler": sampler, "studies": len(found), **reached, **at_end})
@@ -151,7 +151,7 @@ def power(sampler: str, studies: int, trials: int = 100) -> list[dict[str, Any]]
 # ---- LCBench ---------------------------------------------------------------------------------------------------------
 
 
-def lcbench(folder: Path, sampler: str, studies: int, wrong: bool, trials: int = 50) -> dict[str, Any]:
+def lcbench(folder: Path, sampler: str, studies: int, wrong: bool, luck: float, trials: int = 50) -> dict[str, Any]:
     """How soon an edge of the learning rate is named, over the tasks, with its range whole or set wrong.
 
     Set wrong, it is the third that lies farthest from the optimum.
@@ -165,7 +165,7 @@ def lcbench(folder: Path, sampler: str, studies: int, wrong: bool, trials: int =
 
         for seed in range(studies):
             records = history(space, loss, trials, sampler, seed)
-            found.append(next(each for each in answers(space, records) if each.parameter == "learning_rate"))
+            found.append(next(each for each in answers(space, records, luck) if each.parameter == "learning_rate"))
     reached = {f"by {size}": _share(each.ever[size] for each in found) for size in (10, 15, 20, 30, 50)}
     at_end = {f"at {trials}": _share(each.at[trials] not in QUIET for each in found)}
     which = "worst third" if wrong else "whole"
@@ -203,14 +203,15 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=100, help="studies for each line; a third of them for power")
     parser.add_argument("--trials", type=int, default=200, help="the longest study on random data")
     parser.add_argument("--samplers", nargs="+", default=["random", "tpe"])
+    parser.add_argument("--luck", type=float, default=borders.LUCK, help="0.05: the evidence on which ranges move")
     parser.add_argument("--data", type=Path, help="the folder of LCBench's surrogate")
     given = parser.parse_args()
     some = math.ceil(given.studies / 3)
     for sampler in given.samplers:
-        show(false_alarms(sampler, given.studies, given.trials))
-        show(power(sampler, some))
+        show(false_alarms(sampler, given.studies, given.trials, given.luck))
+        show(power(sampler, some, given.luck))
         if given.data:
-            show([lcbench(given.data, sampler, math.ceil(some / 10), wrong) for wrong in (True, False)])
+            show([lcbench(given.data, sampler, math.ceil(some / 10), wrong, given.luck) for wrong in (True, False)])
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class SweeperConf:
     store: Optional[str] = None
     folder: str = "runs"
     params: Dict[str, Any] = field(default_factory=dict)
-    search: Any = "random"
+    search: Any = "coarse_to_fine"
     sampler: Any = None
     borders: Any = None
     confirm: Any = None

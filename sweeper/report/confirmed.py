@@ -145,7 +145,7 @@ def _cells(verdict: Verdict, metric: str, failed: bool) -> dict[str, str]:
         **({"failed": str(trial.failed)} if failed else {}),
         "its own (optimistic)": number(trial.first, pad=True),
         "truly the best": number(None) if verdict.probability is None else _probability(verdict.probability),
-        "standing": verdict.standing.value,
+        "standing": number(None) if verdict.standing is Standing.UNKNOWN else verdict.standing.value,
     }
 
 
