@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -71,12 +71,12 @@ def until(holds: Callable[[], Any], what: str, child: BaseProcess | None = None)
 
 
 @contextmanager
-def asleep(pid: int) -> Iterator[None]:
-    """The process is stopped in here; that it is gone already is no error."""
+def asleep(pid: int) -> Iterator[bool]:
+    """The process is stopped in here; False: it is gone already."""
     try:
-        os.kill(pid, signal.SIGSTOP)
-        until(lambda: state(pid) in "TZX", f"{pid} stops")
-        yield
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+        yield until(lambda: state(pid) in "TZX", f"{pid} stops") and state(pid) == "T"
     finally:
         if state(pid) == "T":
             os.kill(pid, signal.SIGCONT)

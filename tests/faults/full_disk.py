@@ -38,6 +38,7 @@ def run(store: Path, folder: Path) -> None:
             train,
             study=STUDY,
             space={"lr": "tag(log, interval(1e-5, 1e-3))"},
+            search="random",
             epochs=EPOCHS,
             budget=TRIALS,
             metric="val_loss",

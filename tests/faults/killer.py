@@ -29,8 +29,8 @@ SLEEP_SECONDS = 30.0
 
 def kill(database: Path, pid: int) -> bool:
     """By SIGKILL, if it holds a trial that survives it."""
-    with forks.asleep(pid):
-        if not any(trial["kills"] <= SURVIVABLE_KILLS for trial in lesson.in_hand(database, pid)):
+    with forks.asleep(pid) as lives:
+        if not lives or not any(trial["kills"] <= SURVIVABLE_KILLS for trial in lesson.in_hand(database, pid)):
             return False
         os.kill(pid, signal.SIGKILL)
         return True
@@ -38,8 +38,8 @@ def kill(database: Path, pid: int) -> bool:
 
 def stop(database: Path, pid: int) -> bool:
     """By SIGSTOP, until its lease has run out and its trial been given back; then it wakes."""
-    with forks.asleep(pid):
-        for trial in lesson.in_hand(database, pid):
+    with forks.asleep(pid) as lives:
+        for trial in lesson.in_hand(database, pid) if lives else []:
             if trial["kills"] <= SURVIVABLE_KILLS:
                 return _is_missed(database, trial)
     return False

@@ -48,8 +48,11 @@ def test_workers_are_killed_and_put_to_sleep(tmp_path, capsys):
     def luck(deed):
         tend()
         time.sleep(draw.uniform(0, 0.3))
+        here = {row["pid"] for row in lesson.ask(database, "SELECT pid FROM workers WHERE ended IS NULL")}
+        if not {worker.pid for worker in workers} <= here:
+            return False  # somebody must miss who sleeps
         pids = killer.at_work(database, [worker.pid for worker in workers])
-        return pids and deed(database, draw.choice(pids))
+        return bool(pids) and deed(database, draw.choice(pids))
 
     for deed in (killer.kill, killer.stop, killer.kill):
         forks.until(lambda deed=deed: luck(deed), deed.__name__)
