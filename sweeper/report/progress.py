@@ -168,9 +168,7 @@ def _trials(study: StudyRecord) -> int:
     return study.budget_epochs // (study.full_epochs or 1)
 
 
-def _spent(
-    store: Store, study: StudyRecord, running: Sequence[RunningTrial]
-) -> tuple[float, float, str]:
+def _spent(store: Store, study: StudyRecord, running: Sequence[RunningTrial]) -> tuple[float, float, str]:
     """What the trials have trained of the budget, in full trainings: what was granted, less what is to be done yet."""
     full = study.full_epochs or 1
     to_do = sum(max(0, (each.target_epochs or 0) - each.epochs_done) for each in running)
