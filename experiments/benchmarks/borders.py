@@ -203,7 +203,7 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=100, help="studies for each line; a third of them for power")
     parser.add_argument("--trials", type=int, default=200, help="the longest study on random data")
     parser.add_argument("--samplers", nargs="+", default=["random", "tpe"])
-    parser.add_argument("--luck", type=float, default=borders.LUCK, help="0.05: the evidence on which ranges move")
+    parser.add_argument("--luck", type=float, default=borders.LUCK, help="0.3: the evidence on which ranges move")
     parser.add_argument("--data", type=Path, help="the folder of LCBench's surrogate")
     given = parser.parse_args()
     some = math.ceil(given.studies / 3)

@@ -54,12 +54,14 @@ def run(
     trials: int,
     epochs: int,
     seed: int = 0,
+    search: str = "random",
     lease_seconds: float | None = None,
     clock: Path | None = None,
     **how: Any,
 ) -> None:
     """Run the study, or go on with it, in this process; `how`: `learn`'s own arguments.
 
+    A random search's numbers depend on nothing but the seed, whoever trains what, and when.
     `clock`: a file that says by how many seconds the store's clock goes wrong.
     """
     if lease_seconds is not None:
@@ -70,7 +72,7 @@ def run(
         functools.partial(_train, epochs=epochs, **how),
         study=STUDY,
         space={"lr": "tag(log, interval(1e-4, 1e-1))"},
-        search="random",  # whose numbers depend on nothing but the seed
+        search=search,
         epochs=epochs,
         budget=trials,
         metric="val_loss",
