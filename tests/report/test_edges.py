@@ -27,6 +27,11 @@ ORDERED = Verdict("batch", BorderKind.LOWER, "lower", 16, 128, None, 16, 0.125, 
 ALL = [CROWDED, INSIDE, FEW, LIMIT, UNSTABLE, ORDERED]
 
 
+@pytest.fixture(autouse=True)
+def a_pipe_without_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 def page(found: list[Verdict], width: int = 200) -> str:
     stream = io.StringIO()
     tables.page(stream).print(edges.draw(found, width))
