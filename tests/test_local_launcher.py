@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
 from hydra.plugins.launcher import Launcher
 from hydra.test_utils.launcher_common_tests import IntegrationTestSuite, LauncherTestSuite
+from hydra.version import VersionBase
 
 from hydra_plugins.sweeper_hydra.local import LocalLauncher
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def hydra_as_at_its_start() -> Iterator[None]:
+    """Without the `version_base` that another test of this process has set: by it jobs change their folder or not."""
+    state = Singleton.get_state()
+    Singleton._instances.pop(VersionBase, None)
+    yield
+    Singleton.set_state(state)
 
 
 def test_hydra_discovers_it():
