@@ -15,8 +15,9 @@ from sweeper.driver import Watch, WorkerTask, run_workers, worker_calls, worker_
 from sweeper.errors import ConfigError, SweeperError
 from sweeper.grammar import parse
 from sweeper.handle import OBJECTIVE, Trial
-from sweeper.opening import StudySettings, as_begun, check_limits, direction_of, is_complete, open_study
+from sweeper.opening import StudySettings, as_begun, check_limits, direction_of, open_study
 from sweeper.plan import make_plan
+from sweeper.report.progress import is_complete
 from sweeper.store import reads
 from sweeper.store.connection import Store, default_url
 from sweeper.study import Study

@@ -14,7 +14,6 @@ import math
 import os
 import re
 import runpy
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sweeper import process
 from sweeper.config import as_override
 from sweeper.entries import get_state, set_state
 from sweeper.errors import ConfigError, SpaceError
@@ -153,7 +153,7 @@ def lr_of_script(script: Path, overrides: Sequence[str], ramp: Ramp) -> LrCheck:
         place = Path(made)
         hydra = [f"hydra.run.dir={as_override(made)}", "hydra.mode=RUN"] if _is_hydra(script) else []
         request = json.dumps({"ramp": asdict(ramp), "place": made})
-        code = _run([sys.executable, "-c", CHILD, *words, *hydra], {**os.environ, REQUEST: request})
+        code = process.run_aside([sys.executable, "-c", CHILD, *words, *hydra], {**os.environ, REQUEST: request})
         lines = [json.loads(line) for line in _text(place / "ramps.jsonl").splitlines()]
         curves, ending = _climbed(lines, ramp, code)
         found = analyse(curves, ramp.low, ramp.high, ramp.steps)
@@ -235,13 +235,3 @@ def _is_hydra(script: Path) -> bool:
 
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-def _run(words: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Its output is for eyes; stdout is the answer's."""
-    running = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=2)
-    try:
-        return running.wait()
-    finally:
-        running.kill()  # Ctrl-C: here, and in the child too, which may be deaf
-        running.wait()

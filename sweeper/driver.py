@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper import devices, process
 from sweeper.errors import StoreError
-from sweeper.opening import is_complete
 from sweeper.plan import Plan
+from sweeper.report.progress import is_complete
 from sweeper.store import claims, reads
 from sweeper.store.connection import Store
 from sweeper.supervisor import Call, Supervisor

@@ -24,11 +24,12 @@ from sweeper.config import FrozenConfig, HydraTask, as_override, group_overrides
 from sweeper.driver import Watch, WorkerTask, raise_first, worker_settings
 from sweeper.errors import SweeperError
 from sweeper.grammar import Parsed, parse
-from sweeper.opening import StudySettings, as_begun, check_limits, direction_of, is_complete, open_study
+from sweeper.opening import StudySettings, as_begun, check_limits, direction_of, open_study
 from sweeper.plan import make_plan
 from sweeper.report import confirmed
 from sweeper.report.command import train_command
 from sweeper.report.live import view_for
+from sweeper.report.progress import is_complete
 from sweeper.report.summary import final_summary
 from sweeper.store import reads
 from sweeper.store.connection import Store, default_url

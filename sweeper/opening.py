@@ -21,7 +21,7 @@ from sweeper.plan import Plan
 from sweeper.space import SearchSpace, differ_in_ranges_alone, with_ranges_set
 from sweeper.store import claims, reads, writes
 from sweeper.store.connection import Store
-from sweeper.trial import Direction, StudyRecord, StudyState, TrialState
+from sweeper.trial import Direction, StudyRecord, StudyState
 from sweeper.worker import at_work
 
 log = logging.getLogger("sweeper")
@@ -303,18 +303,6 @@ def _driverless(store: Store, study: StudyRecord) -> list[dict[str, Any]]:
         elif not (row["driver_pid"] and process.is_alive(row["driver_pid"], row["driver_started"])):
             left.append(row)
     return left
-
-
-def is_complete(store: Store, study: StudyRecord, plan: Plan) -> bool:
-    """Whether nothing more can be granted, and no trial waits or runs."""
-    counts = reads.counts(store, study.id)
-    if counts.get(TrialState.WAITING) or counts.get(TrialState.RUNNING):
-        return False
-    paused = reads.furthest_paused(store, study.id) if plan.promotes else None
-    if not plan.is_spent(study.granted_epochs, study.budget_epochs, paused):
-        return False
-    can_repeat = plan.can_repeat(study.granted_epochs, study.budget_epochs)
-    return not can_repeat or reads.is_confirmed(store, study)
 
 
 def direction_of(name: str) -> Direction:

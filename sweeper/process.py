@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 START_TIME_FIELD = 19
@@ -44,3 +46,13 @@ def is_alive(pid: int, started: float | None) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def run_aside(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a command to its end; its output is for eyes (stderr), for stdout is the answer's. Returns its exit code."""
+    child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=2)
+    try:
+        return child.wait()
+    finally:
+        child.kill()  # Ctrl-C: here, and in the child too, which may be deaf
+        child.wait()

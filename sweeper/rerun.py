@@ -18,7 +18,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -272,7 +271,7 @@ def of_script(
         request = before.request(slot.device, place)
         ours = ["hydra.mode=RUN", f"hydra.run.dir={as_override(str(place))}", CALLBACK]
         numbered = [f"hydra.job.num={number}", f"hydra.job.id={number}"]
-        code = _run(
+        code = process.run_aside(
             [sys.executable, str(script), *overrides, *ours, *numbered],
             {**os.environ, **slot.environment, REQUEST: json.dumps(asdict(request))},
         )
@@ -337,16 +336,6 @@ def _place(folder: Path | None) -> Iterator[Path]:
     else:
         folder.mkdir(parents=True, exist_ok=True)
         yield folder.resolve()
-
-
-def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Its output is for eyes; stdout is the answer's."""
-    child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=2)
-    try:
-        return child.wait()
-    finally:
-        child.kill()  # Ctrl-C: here, and in the child too, which may be deaf
-        child.wait()
 
 
 # ---- what has changed ------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from sweeper import borders
-from sweeper.plan import WORTH, Plan, Stage, Step
+from sweeper.plan import THIRD, WORTH, Plan, Stage, Step
 from sweeper.sampling import Proposer
 from sweeper.space import SearchSpace, hull
 from sweeper.store import claims, reads, writes
@@ -24,7 +24,6 @@ log = logging.getLogger("sweeper.worker")
 
 JUDGED_EVERY = 5
 """Trials between two looks at the borders."""
-THIRD = 1 / 3
 
 
 class Search:

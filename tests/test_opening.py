@@ -11,8 +11,9 @@ import pytest
 
 from sweeper import opening, process
 from sweeper.errors import ConfigError, StudyChanged, SweeperError
-from sweeper.opening import as_begun, direction_of, is_complete, open_study, study_changes
+from sweeper.opening import as_begun, direction_of, open_study, study_changes
 from sweeper.plan import Plan, make_plan
+from sweeper.report.progress import is_complete
 from sweeper.space import Categorical, Float, SearchSpace
 from sweeper.store import claims, reads, writes
 from sweeper.trial import Direction, StudyState, TrialState

@@ -151,7 +151,7 @@ def snapshot(store: Store, study: StudyRecord) -> Progress:
         budget=budget,
         unit=unit,
         ended=ended,
-        complete=_is_complete(store, study, plan, counts),
+        complete=is_complete(store, study, plan, counts),
         counts=counts,
         failures=reads.failure_counts(store, study.id) if counts.get(TrialState.FAIL) else {},
         running=in_hand,
@@ -176,7 +176,9 @@ def _spent(store: Store, study: StudyRecord, running: Sequence[RunningTrial]) ->
     return max(0.0, study.granted_epochs - to_do) / full, study.budget_epochs / full, TRAININGS
 
 
-def _is_complete(store: Store, study: StudyRecord, plan: Plan, counts: Mapping[TrialState, int]) -> bool:
+def is_complete(store: Store, study: StudyRecord, plan: Plan, counts: Mapping[TrialState, int] | None = None) -> bool:
+    """Whether nothing more can be granted, and no trial waits or runs. `counts`: of trials, if they are known."""
+    counts = reads.counts(store, study.id) if counts is None else counts
     if counts.get(TrialState.WAITING) or counts.get(TrialState.RUNNING):
         return False
     paused = reads.furthest_paused(store, study.id) if plan.promotes else None
