@@ -354,6 +354,37 @@ def test_whole_numbers_and_steps_come_back_as_they_went() -> None:
     assert coordinates.sites(params) == pytest.approx(sites)
 
 
+def test_choices_that_are_growing_numbers_lie_in_their_order_and_come_back_as_they_went() -> None:
+    space = {
+        "batch": CategoricalDistribution([16, 32, 64]),
+        "name": CategoricalDistribution(["a", "b", "c"]),
+        "flag": CategoricalDistribution([False, True, 2]),
+    }
+    history = [
+        {"batch": b, "name": n, "flag": f} for b, n, f in zip((16, 32, 64), "abc", (False, True, 2), strict=True)
+    ]
+    coordinates = Coordinates(space, {}, {}, history)
+    points = coordinates.full(coordinates.sites(history))
+    assert points.shape == (3, 1 + 3 + 3 + 1)
+    np.testing.assert_allclose(points[:, 0], [1 / 6, 1 / 2, 5 / 6])
+    rng = np.random.default_rng(0)
+    sites = np.concatenate(
+        [coordinates.at(rng.random((50, 3))), coordinates.near(coordinates.sites(history)[0], 50, rng)]
+    )
+    assert {coordinates.params(site)["batch"] for site in sites} == {16, 32, 64}
+    assert [coordinates.params(site) for site in coordinates.sites(history)] == history
+
+
+def test_a_value_that_the_model_cannot_explain_counts_half() -> None:
+    known = [full(adam(1e-3, depth), depth) for depth in (1, 2, 3)]
+    known[1].value = known[1].intermediate_values[27] = (known[1].value or 0.0) - 2.0
+    surrogate = sampler()._surrogate(History(*known), dict(SPACE))  # type: ignore[arg-type]
+    beyond = surrogate.merits([1, 2, 3]) - surrogate.means([1, 2, 3])
+    assert surrogate.process is not None
+    last = surrogate.process.data.targets[surrogate.process.data.points[:, -1] == 1.0]
+    np.testing.assert_allclose(beyond, (last - surrogate.means([1, 2, 3])) / 2)
+
+
 def test_a_child_of_an_inactive_parent_is_inactive() -> None:
     space = {name: CategoricalDistribution(["on", "off"]) for name in ("a", "b", "c")}
     coordinates = Coordinates(space, {}, {"c": {"b": ["on"]}, "b": {"a": ["on"]}}, [])

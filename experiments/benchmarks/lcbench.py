@@ -26,14 +26,19 @@ EPOCHS = 52
 TUNING = (167168, 189873, 189906, 3945, 126026, 146212, 167184, 168330, 168910, 189865)
 """The tasks to tune a search method on; the others are its examination."""
 COLUMNS = ("batch_size", "learning_rate", "momentum", "weight_decay", "num_layers", "max_units", "max_dropout")
-VAL_ACCURACY = 1
+TIME, VAL_ACCURACY = 0, 1
+DRAWN = 2000
+"""Random params whose mean time is taken for the task's."""
 
 
 @dataclass(frozen=True)
 class LCBench:
-    """All tasks of the surrogate."""
+    """All tasks of the surrogate. It can be sent to another process, which opens the files for itself."""
 
     folder: Path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LCBench, (self.folder,)
 
     @cached_property
     def space(self) -> dict[str, dict[str, Any]]:
@@ -63,10 +68,16 @@ class LCBench:
 
     def at(self, task: int, rows: NDArray[np.float64], epochs: NDArray[np.int_]) -> NDArray[np.float64]:
         """Losses of `rows` (n, 7), each after its own number of epochs (n,): (n,)."""
+        return 100.0 - self._answers(task, rows, epochs)[:, VAL_ACCURACY]
+
+    def seconds(self, task: int, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What full trainings of `rows` (n, 7) take: (n,)."""
+        return self._answers(task, rows, np.full(len(rows), EPOCHS))[:, TIME]
+
+    def _answers(self, task: int, rows: NDArray[np.float64], epochs: NDArray[np.int_]) -> NDArray[np.float64]:
         x_cont = np.column_stack([epochs, rows]).astype(np.float32)
         x_cat = np.full((len(rows), 1), self.tasks[str(task)], np.int32)
-        accuracies = self._session.run(None, {"x_cat": x_cat, "x_cont": x_cont})[0][:, VAL_ACCURACY]
-        return 100.0 - accuracies.astype(float)
+        return np.asarray(self._session.run(None, {"x_cat": x_cat, "x_cont": x_cont})[0], dtype=float)
 
     def draw(self, count: int, seed: int = 0) -> NDArray[np.float64]:
         """Random params: (count, 7)."""
@@ -100,16 +111,48 @@ def _edges(entry: Mapping[str, Any]) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Task:
-    """A task with noise: `noise` · (0.7 · luck of the trial + 0.7 · luck of the epoch) is added to what is observed."""
+    """A task with noise: `noise` · (0.7 · luck of the trial + 0.7 · luck of the epoch) is added to what is observed.
+
+    `bad_range`: the learning rate begins in the third of its range that is farthest from the best; it may widen.
+    """
 
     bench: LCBench
     number: int
     noise: float = 0.0
     seed: int = 0
+    bad_range: bool = False
 
-    def curve(self, trial: int, params: Mapping[str, float]) -> tuple[NDArray[np.float64], float]:
+    epochs = EPOCHS
+
+    @property
+    def name(self) -> str:
+        return f"lc:{self.number}"
+
+    @property
+    def space(self) -> dict[str, Any]:
+        found = {
+            name: {"interval": [entry["lower"], entry["upper"]], "log": entry["log"], "int": "int" in entry["type"]}
+            for name, entry in self.bench.space.items()
+        }
+        if self.bad_range:
+            found["learning_rate"]["limits"] = found["learning_rate"]["interval"]
+            found["learning_rate"]["interval"] = list(self.bench.worst_third(self.number, "learning_rate"))
+        return found
+
+    @property
+    def mean_seconds(self) -> float:
+        """Of a full training, over random params."""
+        return float(self.bench.seconds(self.number, self.bench.draw(DRAWN)).mean())
+
+    def seconds(self, params: Mapping[str, Any]) -> float:
+        return float(self.bench.seconds(self.number, np.array([[params[name] for name in COLUMNS]]))[0])
+
+    def curve(self, trial: int, params: Mapping[str, Any]) -> tuple[NDArray[np.float64], float]:
         """Observed losses (52,), and the true one after the last epoch."""
         losses = self.bench.losses(self.number, params)
         rng = np.random.default_rng([self.number, self.seed, trial])
         luck, noise = rng.standard_normal(), rng.standard_normal(EPOCHS)
         return losses + self.noise * 0.7 * (luck + noise), float(losses[-1])
+
+    def normalised_regret(self, loss: float) -> float:
+        return self.bench.normalised_regret(self.number, loss)

@@ -2,11 +2,13 @@
 
 A *site* is a row with one number per parameter: the position of a number on its own scale, the index of a choice, NaN
 where a parameter is inactive. A *point* is what a Gaussian process measures distances between: an inactive number
-stands in the middle, choices are one-hot, so that two of them are as far apart as 0.7 · √2 of a number's range.
+stands in the middle, choices are one-hot, so that two of them are as far apart as 0.7 · √2 of a number's range; choices
+that are growing numbers (batch sizes 16, 32, 64) lie evenly on one column, in their order.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -134,6 +136,25 @@ class Choice:
         return CHOICE * (sites[:, None] == self.values[None, :])
 
 
+class Ordered(Choice):
+    """Choices that are growing numbers: one column, each in the middle of its share of it."""
+
+    def __init__(self, distribution: CategoricalDistribution) -> None:
+        super().__init__(distribution)
+        self._count, self.width = self.width, 1
+
+    def at(self, units: Array) -> Array:
+        return np.minimum(np.floor(units * self._count), self._count - 1.0)
+
+    def near(self, sites: Array, spread: Array, rng: np.random.Generator) -> Array:
+        moved = sites + spread * self._count * rng.standard_normal(len(sites))
+        return np.clip(np.round(moved), 0.0, self._count - 1.0)
+
+    def points(self, sites: Array) -> Array:
+        """(m,) → (m, 1)"""
+        return np.where(np.isnan(sites), MIDDLE, (sites + 0.5) / self._count)[:, None]
+
+
 class Coordinates:
     """The way from params to sites to points, and back. `seen`: the params of the history, in or outside the box."""
 
@@ -223,10 +244,16 @@ def _axis(
     name: str, distribution: BaseDistribution, box: tuple[float, float] | None, seen: Sequence[Params]
 ) -> Numeric | Choice:
     if isinstance(distribution, CategoricalDistribution):
-        return Choice(distribution)
+        return Ordered(distribution) if _is_ordered(distribution.choices) else Choice(distribution)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     values = [params[name] for params in seen if name in params]
     return Numeric(distribution, box or (distribution.low, distribution.high), values)
+
+
+def _is_ordered(choices: Sequence[Any]) -> bool:
+    """Whether they are three numbers or more, each above the one before."""
+    numbers = [c for c in choices if isinstance(c, int | float) and not isinstance(c, bool) and math.isfinite(c)]
+    return len(numbers) == len(choices) > 2 and all(a < b for a, b in itertools.pairwise(numbers))
 
 
 def _rounded(sites: Array) -> Array:

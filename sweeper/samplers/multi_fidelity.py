@@ -31,8 +31,8 @@ from sweeper.samplers.surrogate import Ladder, Surrogate, is_bad, is_paused
 
 STRAIGHT = 3
 """As many of the first trials, the best after the first rung, go on to the end."""
-START_EACH, START_SHARE = 3, 2
-"""Starting points for each parameter, and at most for each full training of the budget, if they end at a low rung."""
+START_EACH, START_SHARE = 3, 0.1
+"""Starting points for each parameter, and the share of the budget's epochs that they take at most."""
 FULL_START_EACH, FULL_START_SHARE = 1, 0.2
 """The same where each starting point is a full training."""
 WORTH = math.log(0.5)
@@ -141,7 +141,7 @@ class MultiFidelitySampler(BaseSampler):
             return able[int(np.argmax(surrogate.worth(able)))]
 
     def recommend(self, study: Study, k: int = 1) -> list[int]:
-        """Numbers of the best trials by their means after a full training, among those that had the most epochs."""
+        """Numbers of the best trials by what model and values say together, among those that had the most epochs."""
         space = self._space(study)
         if not space:
             return []
@@ -151,7 +151,7 @@ class MultiFidelitySampler(BaseSampler):
             if surrogate.process is None:
                 return []
             most = [number for number, time in reached.items() if time == max(reached.values())]
-            return [most[index] for index in np.argsort(surrogate.means(most), kind="stable")[:k]]
+            return [most[index] for index in np.argsort(surrogate.merits(most), kind="stable")[:k]]
 
     def _space(self, study: Study) -> Space:
         if self._given_space is not None:
@@ -170,9 +170,10 @@ class MultiFidelitySampler(BaseSampler):
         if self._n_startup_trials is not None:
             return self._n_startup_trials
         is_cheap = len(self._ladder.rungs) > 1
-        wanted = len(space) * (START_EACH if is_cheap else FULL_START_EACH)
-        share = START_SHARE if is_cheap else FULL_START_SHARE
-        return max(4, wanted if self._budget is None else min(wanted, int(share * self._budget)))
+        each, share = (START_EACH, START_SHARE) if is_cheap else (FULL_START_EACH, FULL_START_SHARE)
+        cost = self._ladder.rungs[0] / (self._ladder.epochs or 1) if is_cheap else 1.0
+        wanted = len(space) * each
+        return max(4, wanted if self._budget is None else min(wanted, int(share * self._budget / cost)))
 
     def _start(self, number: int, coordinates: Coordinates) -> dict[str, Any]:
         """Point `number` of a scrambled Sobol sequence."""

@@ -25,6 +25,8 @@ MOST = 260
 OFTEN = 16
 """Up to so many trials hyperparameters are fitted anew for each, later after every eighth more."""
 FITS_KEPT = 64
+OWN_MERIT = 0.5
+"""How much of what a trial's last value has beyond the model counts for it: that may be luck, or merit of its own."""
 
 
 def is_bad(trial: FrozenTrial) -> bool:
@@ -114,6 +116,14 @@ class Surrogate:
         """Of these trials after a full training, standardised; lower is better."""
         assert self.process is not None
         return self.process.posterior(self._points[[self._index[number] for number in numbers]])[0]
+
+    def merits(self, numbers: Sequence[int]) -> Array:
+        """The means, and OWN_MERIT."""
+        assert self.process is not None
+        data = self.process.data
+        beyond = data.targets - self.process.posterior(data.points)[0]
+        last = dict(zip(data.trials, beyond, strict=True))
+        return self.means(numbers) + OWN_MERIT * np.array([last.get(self._index[number], 0.0) for number in numbers])
 
     def leaders(self, count: int) -> Array:
         """Sites of the trials with the lowest means."""
