@@ -14,6 +14,10 @@ came to rest: the plain correlation called half of those wrong. A slope is seen 
 first test keeps quiet where the optimum is near an edge, but inside. experiments/benchmarks/borders.py measures how
 often the rule is wrong on random data, asked once or every five trials all along, and how soon it is right.
 
+Where the first holds and the second does not, the winner may still be at an edge, where the sampler has put most of
+its trials. If more of the best five lie there than an even spread would put there (p ≤ 0.01), that is no *inside*: the
+verdict is *too few trials to say*, and names the edge.
+
 Trials that diverged or ran out of memory or time are told by where they are: were they among the crowd, or beyond it,
 the edge is one of stability, and a wider range would hold nothing but more of them.
 """
@@ -43,7 +47,7 @@ CROWD = 2
 """So many of the top lie at a crowded edge, the best among them."""
 LUCK = 0.01
 """The largest p-value of a slope; less for a zone wider than a tenth, where the best lie by chance more often."""
-MOVING_LUCK = 0.3
+MOVING_LUCK = 0.1
 """For ranges that are to be moved, within limits that a person gave: one widened without need costs little, one that
 stays wrong costs the sweep."""
 FAILING, FAILING_SLOPE = 0.2, 0.05
@@ -64,7 +68,7 @@ class BorderKind(StrEnum):
     DIVERGENCE = "divergence"
     """They crowd an edge at which trials diverge, or run out of memory or of time."""
     FEW = "few"
-    """Too few trials to say."""
+    """Too few trials to say; with an `edge`: most of the best lie there, but that may be the sampler's doing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +99,39 @@ class Verdict:
     scale: Scale = "linear"
 
     @property
+    def is_quiet(self) -> bool:
+        """Whether there is nothing to tell a person who did not ask."""
+        return self.kind in (BorderKind.INSIDE, BorderKind.FEW) and self.edge is None
+
+    @property
+    def crowds(self) -> bool:
+        """Whether the best trials crowd an edge, whatever is to be done about it."""
+        return self.kind not in (BorderKind.INSIDE, BorderKind.FEW)
+
+    @property
+    def headline(self) -> str:
+        """The verdict in a few words: for a crowded edge where it is, and what to do."""
+        if self.crowds:
+            return f"{self.parameter} crowds {self._name}{self._advice}"
+        if self.kind is BorderKind.FEW:
+            return f"{self.parameter}: too few trials to say"
+        return f"{self.parameter} is inside{' as far as can be told' if self._is_at_an_end else ''}"
+
+    @property
     def sentence(self) -> str:
         """The verdict in plain words, with its numbers."""
-        if self.kind is BorderKind.FEW:
+        if self.kind is BorderKind.FEW and self.edge is None:
             counted = f"{self.trials} trial{'' if self.trials == 1 else 's'}"
-            return f"{self.parameter}: too few trials to say ({counted} with a value, {MIN_TRIALS} are needed)."
+            return f"{self.headline} ({counted} with a value, {MIN_TRIALS} are needed)."
+        place, by_chance = self._place, f"{self.expected:.1f} by chance"
         if self.kind is BorderKind.INSIDE:
-            return f"{self.parameter} is inside: {self._place}; {self._count}."
-        return f"{self.parameter} crowds {self._name}{self._advice}. {self._place[0].upper()}{self._place[1:]}; " + (
-            f"{self._count} (p = {_number(self.p_value)})."
-        )
+            return f"{self.headline}: {place}; {self._count} at that end, {by_chance}."
+        p = f"(p = {_number(self.p_value)})"
+        if self.crowds:
+            return f"{self.headline}. {place[0].upper()}{place[1:]}; {self._count} at that end, {by_chance} {p}."
+        there = f"and so do {round(self.expected * self.trials / self.top)} of all {self.trials}"
+        luck = f"that the better ones lie nearer to it may be luck {p}"
+        return f"{self.headline}: {place}; {self._count} at {self._name}, {there}; {luck}."
 
     @property
     def _is_choice(self) -> bool:
@@ -140,11 +167,12 @@ class Verdict:
 
     @property
     def _count(self) -> str:
-        verb = "lies" if self.at_edge == 1 else "lie"
-        return (
-            f"{self.at_edge} of the {self.top} best of {self.trials} trials {verb} at that end, "
-            f"{self.expected:.1f} by chance"
-        )
+        return f"{self.at_edge} of the {self.top} best of {self.trials} trials {'lies' if self.at_edge == 1 else 'lie'}"
+
+    @property
+    def _is_at_an_end(self) -> bool:
+        at_end = self.position is not None and not OUTER < self.position < 1 - OUTER
+        return at_end or self.best in (self.low, self.high)
 
 
 def verdicts(
@@ -297,6 +325,12 @@ class _Side:
         best_is_there = self.near[0] >= self.zone and _count(self.near[:TOP], self.zone) >= CROWD
         return best_is_there and self.slope <= luck * OUTER / self.width
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether more of the best lie there, the very best too, than of trials that are spread evenly."""
+        found = _count(self.near[:TOP], self.zone)
+        return self.near[0] >= self.zone and chance.of_share(TOP, self.width, found) <= LUCK
+
     @cached_property
     def slope(self) -> float:
         """The chance that the better trials lie so much nearer to this edge, all else being equal, by luck."""
@@ -343,12 +377,13 @@ def _verdict(
     if len(side.near) < MIN_TRIALS:
         return told
     is_crowded = side.is_crowded(luck)
+    in_doubt = not is_crowded and side.is_in_doubt
     unstable = side.unstable if is_crowded else None
     failed, tried = side.count(side.zone if unstable is None else unstable)
     told = replace(
         told,
-        kind=BorderKind.INSIDE if unstable is None else BorderKind.DIVERGENCE,
-        edge=None if unstable is None else side.edge,
+        kind=BorderKind.FEW if in_doubt else BorderKind.INSIDE if unstable is None else BorderKind.DIVERGENCE,
+        edge=side.edge if in_doubt or unstable is not None else None,
         top=TOP,
         at_edge=_count(side.near[:TOP], side.zone),
         expected=TOP * _count(side.near, side.zone) / len(side.near),

@@ -1,4 +1,4 @@
-"""Whether what is seen in trials may be luck: two one-sided tests, in plain NumPy, for the border verdicts."""
+"""Whether what is seen in trials may be luck: one-sided tests, in plain NumPy, for the border verdicts."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ def of_count(trials: int, marked: int, drawn: int, found: int) -> float:
     """Of at least `found` marked ones among `drawn` of `trials`, of which `marked` are marked (hypergeometric)."""
     ways = (math.comb(marked, n) * math.comb(trials - marked, drawn - n) for n in range(found, min(marked, drawn) + 1))
     return sum(ways) / math.comb(trials, drawn)
+
+
+def of_share(drawn: int, share: float, found: int) -> float:
+    """Of at least `found` among `drawn`, where each is one with probability `share` (binomial)."""
+    ways = (math.comb(drawn, n) * share**n * (1 - share) ** (drawn - n) for n in range(found, drawn + 1))
+    return sum(ways)
 
 
 def of_slope(good: Array, near: Array, beside: Array) -> float:

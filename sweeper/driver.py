@@ -31,6 +31,7 @@ from sweeper.worker import Worker, WorkerSettings
 
 if TYPE_CHECKING:
     from sweeper.report.live import View
+    from sweeper.report.lookout import Lookout
 
 log = logging.getLogger("sweeper")
 
@@ -171,6 +172,7 @@ class Watch:
     asked: int = 0
     error: BaseException | None = None
     _blind: bool = False
+    _lookout: Lookout | None = None
 
     def run(self) -> None:
         if self.in_process:
@@ -233,10 +235,12 @@ class Watch:
     def _show(self, study: StudyRecord) -> None:
         if self._blind:
             return
+        from sweeper.report.lookout import Lookout
         from sweeper.report.progress import snapshot
 
+        self._lookout = self._lookout or Lookout(self.store)
         try:
-            self.view.show(snapshot(self.store, study))
+            self.view.show(self._lookout.look(study, snapshot(self.store, study)))
         except OSError:  # the terminal is gone, or the pipe's reader
             self._blind = True
 

@@ -50,7 +50,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
 LEAST_EPOCHS = 3
 """A share of a full training is at least so many epochs, or a third of it: the first epochs rank trials at random."""
 BORDERS = ("warn", "widen")
-STAGE_KEYS = ("name", "epochs", "sampler", "budget", "promote", "narrow")
+STAGE_KEYS = ("name", "epochs", "sampler", "budget", "trials", "promote", "narrow")
 SEARCH_KEYS = ("name", "stages", "borders", "confirm")
 
 
@@ -62,6 +62,8 @@ class Stage:
         sampler: proposes the trials that begin here; None: only promoted trials come here.
         epochs: what a trial of this stage trains to, all stages together; None: the script decides.
         share: new trials begin here until this share of the whole budget is granted; None: until all of it is.
+        trials: instead, until so many have begun here. Trials count by their numbers, so a promoted one, or one that
+            comes again, is counted once; several workers may begin a few more, as with shares.
         promote: who comes here from the stage before: `worth` (the sampler's judgement at the end of the stage, and
             again later), a share (the best of those that got there, as in asynchronous successive halving), None:
             nobody.
@@ -74,6 +76,7 @@ class Stage:
     share: float | None = None
     promote: str | float | None = None
     narrow: float | None = None
+    trials: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,32 +141,46 @@ class Plan:
                 f"confirm takes {self.confirm.trainings} of them (the best {self.confirm.top} again, with "
                 f"{self.confirm.seeds} seeds each): raise the budget, or confirm fewer."
             )
+        self._check_pays_for_trials(budget, epochs)
         return epochs
+
+    def _check_pays_for_trials(self, budget: float, epochs: int) -> None:
+        """Else stages with a number of trials would use up all of it, and no trial would be trained to the end."""
+        asked = sum(stage.trials * (stage.epochs or 1) for stage in self.stages if stage.trials is not None)
+        full = self.full_epochs or 1
+        if asked and asked + full + self.kept_epochs > epochs:
+            raise ConfigError(
+                f"`budget` must pay for the `trials` of the stages and for one full training, but got {budget} full "
+                f"trainings, and the trials take {asked / full:.3g} of them: raise the budget, or ask for fewer trials."
+            )
 
     @property
     def kept_epochs(self) -> int:
         """What of the budget the search leaves for the repeats of the best."""
         return self.confirm.trainings * (self.full_epochs or 1) if self.confirm else 0
 
-    def entry(self, granted: int, budget: int) -> int:
-        """The stage at which a new trial begins, after so many epochs of the budget were granted."""
+    def entry(self, granted: int, budget: int, begun: int) -> int:
+        """The stage at which a new trial begins, after so many epochs of the budget were granted, to `begun` trials."""
+        until = 0
         for index, stage in enumerate(self.stages):
             share = None if stage.share is None else stage.share * (budget - self.kept_epochs)
-            if stage.sampler is not None and (share is None or granted < share):
+            until += stage.trials or 0
+            is_open = (share is None or granted < share) if stage.trials is None else begun < until
+            if stage.sampler is not None and is_open:
                 return index
         return max(index for index, stage in enumerate(self.stages) if stage.sampler is not None)
 
-    def can_begin(self, granted: int, budget: int) -> bool:
+    def can_begin(self, granted: int, budget: int, begun: int) -> bool:
         """Whether a new trial may begin: what is left must pay for it to the end, or it would be trained for nothing.
 
         Where nobody is promoted, what is left pays for a trial of that stage.
         """
-        cost = self.full_epochs if self.promotes else self.stages[self.entry(granted, budget)].epochs
+        cost = self.full_epochs if self.promotes else self.stages[self.entry(granted, budget, begun)].epochs
         return granted + (cost or 1) + self.kept_epochs <= budget
 
-    def is_spent(self, granted: int, budget: int, furthest_paused: int | None) -> bool:
+    def is_spent(self, granted: int, budget: int, begun: int, furthest_paused: int | None) -> bool:
         """Whether the search can grant nothing more. `furthest_paused`: the most epochs of a paused trial."""
-        if self.can_begin(granted, budget):
+        if self.can_begin(granted, budget, begun):
             return False
         if not self.promotes or furthest_paused is None or self.full_epochs is None:
             return True
@@ -242,7 +259,9 @@ def make_plan(
             f"A search has the keys name, borders, confirm and stages (a list, at least one), but {name!r} has "
             f"{', '.join(sorted(map(str, mapping)))}."
         )
-    stages = _checked(name, [_stage(name, stage, epochs, index == len(raw) - 1) for index, stage in enumerate(raw)])
+    given = [_stage(name, stage, epochs, index == len(raw) - 1) for index, stage in enumerate(raw)]
+    _check_trials(name, given)
+    stages = _checked(name, given)
     if sampler is not None:
         name = _sampler_name(sampler)
         last = max(index for index, stage in enumerate(stages) if stage.sampler is not None)
@@ -281,7 +300,37 @@ def _checked(search: str, stages: list[Stage]) -> list[Stage]:
     if kept[0] is not stages[0]:
         # so few epochs make stages one: what would have been promoted to it begins there
         kept[0] = _with(kept[0], sampler=kept[0].sampler or stages[0].sampler, promote=None, narrow=None)
-    return kept
+    return _with_all_trials(stages, kept)
+
+
+def _with_all_trials(stages: Sequence[Stage], kept: Sequence[Stage]) -> list[Stage]:
+    """The trials of a stage that is one with the next begin there; at the last with a sampler all that are left do."""
+    last = max(_epochs(stage) for stage in kept if stage.sampler is not None)
+
+    def whole(stage: Stage) -> Stage:
+        merged = [each for each in stages if _epochs(each) == _epochs(stage)]
+        trials = sum(each.trials or 0 for each in merged) if stage.sampler is not None else 0
+        counts = _epochs(stage) < last and (stage.trials is not None or stage.share is None)
+        return _with(stage, trials=trials or None if counts else None)
+
+    return [whole(stage) for stage in kept]
+
+
+def _check_trials(search: str, stages: Sequence[Stage]) -> None:
+    """Raises ConfigError where a number of trials could not be told by the trials' numbers, or would end the search."""
+    entries = [stage for stage in stages if stage.sampler is not None]
+    if entries and entries[-1].trials is not None:
+        raise ConfigError(
+            f"The last stage with a sampler takes new trials until the study's `budget` is spent, but stage "
+            f"{entries[-1].name!r} of search {search!r} has trials={entries[-1].trials}: leave it out and set `budget`."
+        )
+    for before, stage in itertools.pairwise(entries):
+        if stage.trials is not None and before.trials is None:
+            raise ConfigError(
+                f"`trials` of a stage is counted on from those of the stages before it, which must have `trials` too, "
+                f"but of search {search!r} stage {stage.name!r} has {stage.trials} and {before.name!r} has none: give "
+                f"both a number, or {stage.name!r} a `budget`."
+            )
 
 
 def _epochs(stage: Stage) -> int:
@@ -319,6 +368,12 @@ def _stage(search: str, stage: Any, full: int | None, is_last: bool) -> Stage:
             f"A stage needs a sampler (for new trials) or promote (for those of the stage before), but stage "
             f"{stage.get('name', '')!r} of search {search!r} has neither."
         )
+    if stage.get("trials") is not None and (sampler is None or stage.get("budget") is not None):
+        other = "no sampler" if sampler is None else f"budget={stage['budget']} too"
+        raise ConfigError(
+            f"`trials` of a stage is how many new ones begin at it, by its sampler, instead of a `budget`, but stage "
+            f"{stage.get('name', '')!r} of search {search!r} has trials={stage['trials']} and {other}: leave one out."
+        )
     return Stage(
         name=str(stage.get("name", "search")),
         sampler=None if sampler is None else _plain(sampler),
@@ -326,7 +381,14 @@ def _stage(search: str, stage: Any, full: int | None, is_last: bool) -> Stage:
         share=_share("budget", stage.get("budget")),
         promote=promote if promote == WORTH else _share("promote", promote, f"{WORTH}, or "),
         narrow=_share("narrow", stage.get("narrow")),
+        trials=_trials(stage.get("trials")),
     )
+
+
+def _trials(value: Any) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ConfigError(f"`trials` of a stage is a whole number above 0, such as 30, but got {value!r}.")
 
 
 def _stage_epochs(value: Any, full: int | None, is_last: bool) -> int | None:

@@ -64,7 +64,8 @@ class Search:
         if promoted is not None:
             return promoted
         self._confirm()
-        entry = self._plan.entry(self._study.granted_epochs, self._study.budget_epochs)
+        study = self._study
+        entry = self._plan.entry(study.granted_epochs, study.budget_epochs, study.next_number)
         return Step(entry, self._plan.stages[entry].epochs)
 
     def is_behind(self) -> bool:
@@ -182,7 +183,8 @@ class Search:
         rule, study = self._plan.confirm, self._study
         spent = study.granted_epochs, study.budget_epochs
         is_open = any(r.state in (TrialState.RUNNING, TrialState.WAITING) for r in self._records.values())
-        if rule is None or is_open or self._plan.can_begin(*spent) or not self._plan.can_repeat(*spent):
+        is_over = not is_open and not self._plan.can_begin(*spent, study.next_number)
+        if rule is None or not is_over or not self._plan.can_repeat(*spent):
             return
         if study.confirmed is None or study.confirmed < self._revision:
             best = self.best(rule.top)

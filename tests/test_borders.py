@@ -11,7 +11,6 @@ from sweeper.space import Categorical, Float, Int, Parameter, SearchSpace, When
 from sweeper.trial import Direction, Failure, TrialRecord, TrialState
 
 RATE = Float("lr", 1e-5, 1e-1, log=True, limits=(1e-7, 10))
-QUIET = (BorderKind.INSIDE, BorderKind.FEW)
 
 
 def trial(number: int, value: float | None, state: TrialState = TrialState.COMPLETE, **params) -> TrialRecord:
@@ -93,12 +92,37 @@ def test_few_trials_say_nothing() -> None:
 def test_how_sure_it_must_be_can_be_asked_for() -> None:
     trials = told(RATE, even(40), lambda unit: -unit)
     kinds = [verdicts(SearchSpace((RATE,)), trials, Direction.MINIMIZE, luck=luck)[0].kind for luck in (1e-12, 0.05)]
-    assert kinds == [BorderKind.INSIDE, BorderKind.UPPER]
+    assert kinds == [BorderKind.FEW, BorderKind.UPPER]
 
 
 def test_equal_values_say_nothing() -> None:
     assert verdict(RATE, told(RATE, even(40), lambda unit: 1.0)).kind is BorderKind.INSIDE
-    assert verdict(RATE, told(RATE, [0.99] * 40, lambda unit: -unit)).kind is BorderKind.INSIDE
+    assert verdict(RATE, told(RATE, [0.99] * 40, lambda unit: -unit)).kind is BorderKind.FEW
+
+
+def test_where_the_sampler_went_to_an_edge_nearly_alone_there_are_too_few_trials_to_say() -> None:
+    """The best five lie there, but so do most of the others: neither inside nor beyond luck."""
+    places = [*even(8), *np.linspace(0.91, 0.99, 15)]
+    losses = [7 + 1.7 * n for n in range(8)] + [7 * n % 15 for n in range(15)]
+    found = verdict(RATE, [trial(n, losses[n], lr=RATE.from_unit(unit)) for n, unit in enumerate(places)])
+    assert (found.kind, found.edge, found.widen_to) == (BorderKind.FEW, "upper", None)
+    assert (found.at_edge, found.trials) == (5, 23)
+    assert not found.is_quiet
+    assert not found.crowds
+    assert found.sentence == (
+        "lr: too few trials to say: the best is 0.0437, at 0.91 of [1e-5, 0.1] on its log scale; 5 of the 5 best of 23 "
+        "trials lie at the upper edge, 0.1, and so do 16 of all 23; that the better ones lie nearer to it may be luck "
+        "(p = 0.0282)."
+    )
+
+
+def test_one_or_two_of_the_best_at_an_edge_are_inside_as_far_as_can_be_told() -> None:
+    trials = told(RATE, [0.97, *even(30)], lambda unit: 0.0 if unit == 0.97 else 1 + abs(unit - 0.5))
+    found = verdict(RATE, trials)
+    assert (found.kind, found.edge, found.at_edge) == (BorderKind.INSIDE, None, 1)
+    assert found.sentence.startswith("lr is inside as far as can be told: the best is 0.0759, at 0.97 of")
+    last = verdict(Int("layers", 1, 2), told(Int("layers", 1, 2), even(30), lambda unit: (unit * 97) % 1))
+    assert "inside as far as can be told: the best is" in last.sentence
 
 
 def test_at_its_limit_a_range_cannot_be_widened() -> None:
@@ -304,7 +328,7 @@ def test_on_random_data_it_stays_quiet_though_asked_every_five_trials(greedy: bo
     for seed in range(40):
         trials = by_chance(seed, 100, greedy)
         asked = [verdicts(MIXED, trials[:size], Direction.MINIMIZE) for size in range(10, 101, 5)]
-        alarms += [any(found.kind not in QUIET for found in column) for column in zip(*asked, strict=True)]
+        alarms += [any(found.crowds for found in column) for column in zip(*asked, strict=True)]
     assert len(alarms) == 200
     assert np.mean(alarms) <= 0.05
 
@@ -319,7 +343,7 @@ def test_a_parameter_that_does_not_matter_is_no_better_where_the_search_came_to_
         points[20:, 0] = generator.uniform(0.85, 1, 40)
         points[20:, 1] = generator.normal(0.5, 0.1, 40).clip(0, 1)
         trials = [trial(n, float((x - 0.5) ** 2), idle=float(idle), x=float(x)) for n, (idle, x) in enumerate(points)]
-        alarms.append(verdicts(space, trials, Direction.MINIMIZE)[0].kind not in QUIET)
+        alarms.append(verdicts(space, trials, Direction.MINIMIZE)[0].crowds)
     assert np.mean(alarms) <= 0.1
 
 
@@ -332,7 +356,7 @@ def test_a_bowl_beyond_the_range_is_found_and_one_inside_is_not() -> None:
             points = np.random.default_rng(seed).random((50, 3))
             losses = ((points - [optimum, 0.4, 0.6]) ** 2).sum(axis=1)
             trials = [trial(n, float(losses[n]), **space.from_unit(points[n])) for n in range(50)]
-            found.append(verdicts(space, trials, Direction.MINIMIZE)[0].kind not in QUIET)
+            found.append(verdicts(space, trials, Direction.MINIMIZE)[0].crowds)
         return float(np.mean(found))
 
     assert share(1.3) >= 0.7

@@ -12,6 +12,12 @@ def test_the_chance_of_a_count_is_the_hypergeometric_one() -> None:
     assert chance.of_count(5, 2, 1, 1) == pytest.approx(2 / 5)
 
 
+def test_the_chance_of_a_share_is_the_binomial_one() -> None:
+    assert chance.of_share(5, 0.1, 5) == pytest.approx(1e-5)
+    assert chance.of_share(2, 0.5, 1) == pytest.approx(3 / 4)
+    assert chance.of_share(5, 0.3, 0) == pytest.approx(1)
+
+
 def test_a_slope_is_no_luck_unless_something_else_explains_it() -> None:
     generator = np.random.default_rng(0)
     near, other = generator.random(60), generator.random((60, 1))

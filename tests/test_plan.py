@@ -140,17 +140,63 @@ def test_a_search_may_know_its_epochs_itself():
 def test_new_trials_begin_at_the_stage_whose_share_is_not_yet_granted():
     plan = make_plan("cs231n", epochs=27)  # 1/8 of the budget coarse, up to 1/4 finer, the rest fine
     budget = plan.budget_epochs(8)
-    assert [plan.entry(granted, budget) for granted in (0, 26, 27, 53, 54, 200)] == [0, 0, 1, 1, 2, 2]
-    assert {ladder().entry(granted, 270) for granted in range(0, 270, 9)} == {0}
+    assert [plan.entry(granted, budget, 0) for granted in (0, 26, 27, 53, 54, 200)] == [0, 0, 1, 1, 2, 2]
+    assert {ladder().entry(granted, 270, begun=granted // 3) for granted in range(0, 270, 9)} == {0}
+
+
+def counted(**more):
+    """Ten trials of 3 epochs, five of 9, until half of the budget is granted those of 18, then the rest."""
+    stages = [
+        {"name": "coarse", "epochs": 3, "sampler": "random", "trials": 10},
+        {"name": "finer", "epochs": 9, "sampler": "random", "trials": 5},
+        {"name": "fine", "epochs": 18, "sampler": "tpe", "budget": "1/2"},
+        {"name": "finest", "sampler": "tpe", "promote": "1/2"},
+    ]
+    return make_plan({"name": "counted", "stages": stages}, epochs=27, **more)
+
+
+def test_new_trials_begin_at_a_stage_until_so_many_have_begun_there():
+    plan, budget = counted(), counted().budget_epochs(20)
+    assert [plan.entry(0, budget, begun) for begun in (0, 9, 10, 14, 15, 99)] == [0, 0, 1, 1, 2, 2]
+    assert [plan.entry(granted, budget, 15) for granted in (269, 270, 500)] == [2, 3, 3], "a share comes after"
+    assert plan.entry(500, budget, 3) == 0, "what was promoted meanwhile, and what that cost, changes nothing"
+
+
+def test_a_number_of_trials_comes_back_from_a_store_and_changes_no_plan_without_one():
+    assert Plan.from_json(json.loads(json.dumps(counted().to_json()))) == counted()
+    assert "trials" not in json.dumps([make_plan(search, epochs=27).to_json() for search in SEARCHES])
+
+
+def test_stages_that_so_few_epochs_make_one_have_their_trials_together():
+    def trials(epochs):
+        stages = [
+            {"epochs": "1/9", "sampler": "random", "trials": 10},
+            {"epochs": "1/3", "sampler": "random", "trials": 5},
+            {"epochs": "2/3", "sampler": "random", "trials": 2},
+            {"sampler": "tpe"},
+        ]
+        return [stage.trials for stage in make_plan({"stages": stages}, epochs=epochs).stages]
+
+    assert trials(27) == [10, 5, 2, None]
+    assert trials(4) == [15, 2, None]
+    assert trials(1) == trials(None) == [None], "where all are one, the budget bounds it"
+
+
+def test_a_budget_pays_for_the_trials_that_stages_ask_for():
+    assert counted().budget_epochs(4) == 4 * 27
+    with pytest.raises(ConfigError, match=r"pay for the `trials`.*got 3 full trainings, and the trials take 2.78"):
+        counted().budget_epochs(3)
+    with pytest.raises(ConfigError, match="pay for the `trials`"):
+        counted(confirm={"top": 1, "seeds": 2}).budget_epochs(5)
 
 
 def test_no_trial_begins_that_could_not_be_trained_to_the_end():
     plan = ladder()
-    assert plan.can_begin(243, 270)
-    assert not plan.can_begin(244, 270)
-    assert not plan.is_spent(244, 270, furthest_paused=9), "18 epochs are left: enough for a trial that has done 9"
-    assert plan.is_spent(244, 270, furthest_paused=None)
-    assert plan.is_spent(255, 270, furthest_paused=9)
+    assert plan.can_begin(243, 270, 9)
+    assert not plan.can_begin(244, 270, 9)
+    assert not plan.is_spent(244, 270, 9, furthest_paused=9), "18 epochs are left: enough for a trial that has done 9"
+    assert plan.is_spent(244, 270, 9, furthest_paused=None)
+    assert plan.is_spent(255, 270, 9, furthest_paused=9)
 
 
 def paused(number, epochs, **curve):
@@ -174,13 +220,13 @@ def test_the_best_share_is_compared_where_all_of_them_were():
 def test_what_is_confirmed_takes_its_share_of_the_budget_first():
     plan = ladder(confirm={"top": 2, "seeds": 3})
     assert plan.kept_epochs == 6 * 27
-    assert plan.can_begin(3 * 27, 10 * 27)
-    assert not plan.can_begin(3 * 27 + 1, 10 * 27)
-    assert plan.is_spent(4 * 27, 10 * 27, furthest_paused=9)
+    assert plan.can_begin(3 * 27, 10 * 27, 3)
+    assert not plan.can_begin(3 * 27 + 1, 10 * 27, 3)
+    assert plan.is_spent(4 * 27, 10 * 27, 4, furthest_paused=9)
     assert plan.can_repeat(9 * 27, 10 * 27)
     assert not plan.can_repeat(9 * 27 + 1, 10 * 27)
     stages = make_plan("cs231n", epochs=27, confirm={"top": 2, "seeds": 3})
-    assert [stages.entry(granted, 14 * 27) for granted in (26, 27, 53, 54)] == [0, 1, 1, 2], "shares of what is left"
+    assert [stages.entry(granted, 14 * 27, 0) for granted in (26, 27, 53, 54)] == [0, 1, 1, 2], "shares of what is left"
     with pytest.raises(ConfigError, match=r"got 6 full trainings, and confirm takes 6 of them"):
         plan.budget_epochs(6)
 
@@ -229,6 +275,31 @@ def test_a_rule_that_confirms_nothing_is_refused(value):
         ({"stages": [{"sampler": "random", "epochs": "2/1"}]}, ["`epochs`", "2/1"]),
         ({"stages": [{"sampler": "random", "budget": 0}]}, ["`budget`", "share"]),
         ({"stages": [{"sampler": "random"}, {"promote": "best"}]}, ["`promote`", "worth", "best"]),
+        ({"stages": [{"sampler": "random", "trials": 0}, {"sampler": "tpe"}]}, ["`trials`", "such as 30", "got 0"]),
+        ({"stages": [{"sampler": "random", "trials": 2.5}]}, ["`trials`", "got 2.5"]),
+        ({"stages": [{"sampler": "random", "trials": True}]}, ["`trials`", "got True"]),
+        (
+            {"stages": [{"name": "wide", "sampler": "random", "trials": 9, "budget": "1/8"}]},
+            ["`trials`", "instead of a `budget`", "'wide'", "trials=9", "budget=1/8", "leave one out"],
+        ),
+        (
+            {"stages": [{"sampler": "random"}, {"name": "next", "promote": "worth", "trials": 9}]},
+            ["`trials`", "'next'", "no sampler"],
+        ),
+        (
+            {"stages": [{"name": "only", "sampler": "random", "trials": 9}, {"promote": "worth"}]},
+            ["last stage with a sampler", "`budget`", "'only'", "trials=9"],
+        ),
+        (
+            {
+                "stages": [
+                    {"name": "a", "sampler": "random", "budget": "1/8"},
+                    {"name": "b", "sampler": "random", "trials": 9},
+                    {"sampler": "tpe"},
+                ]
+            },
+            ["counted on", "'b' has 9", "'a' has none", "`budget`"],
+        ),
         ({"stages": [{"sampler": "random"}], "borders": "move"}, ["warn or widen", "move"]),
         (None, ["search"]),
     ],

@@ -126,6 +126,28 @@ def test_stages_of_their_own_share_of_the_budget_come_one_after_the_other(sweep)
     assert [len(trials) for _, trials in by_stage] == [9, 3, 6]
 
 
+COUNTED = {
+    "name": "counted",
+    "stages": [
+        {"name": "coarse", "epochs": 3, "sampler": "random", "trials": 7},
+        {"name": "finer", "epochs": 9, "sampler": "random", "trials": 3, "promote": "1/3"},
+        {"name": "fine", "sampler": "tpe", "promote": "1/3"},
+    ],
+}
+
+
+def test_so_many_trials_begin_at_a_stage_also_after_a_kill(sweep):
+    whole = sweep(search=COUNTED, budget=4, study="whole")
+    trained = whole.epochs().groupby("number").epoch.max() + 1
+    assert (trained.loc[:6] >= 3).all()
+    assert (trained.loc[7:9] >= 9).all()
+    assert (trained.loc[10:] == 27).all()
+    assert {3, 9, 27} == set(trained)
+    with pytest.raises(Killed):
+        sweep(training(die_at=40), search=COUNTED, budget=4, study="killed")
+    assert history(sweep(search=COUNTED, budget=4, study="killed", on_change="keep")) == history(whole)
+
+
 # ---- ranges ----------------------------------------------------------------------------------------------------------
 
 

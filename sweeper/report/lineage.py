@@ -79,7 +79,8 @@ def _comes(stage: Stage) -> str:
     ways = []
     if stage.sampler is not None:
         named = stage.sampler if isinstance(stage.sampler, str) else stage.sampler.get("_target_", "custom")
-        ways.append(f"new ones by {str(named).rpartition('.')[2]}")
+        number_of_them = "" if stage.trials is None else f"{stage.trials} "
+        ways.append(f"{number_of_them}new ones by {str(named).rpartition('.')[2]}")
     if stage.promote == WORTH:
         ways.append("those worth going on")
     elif stage.promote is not None:
@@ -98,6 +99,12 @@ def _range(begun: Parameter, now: Parameter) -> dict[str, Any]:
         "now": [now.low, now.high],
         "limits": list(now.limits) if now.limits else None,
     }
+
+
+def words(move: Mapping[str, Any]) -> str:
+    """A move on one line: `optimizer.lr [1e-6, 0.0001] → [1e-6, 0.01], widened after 25 trials`"""
+    changes = ", ".join(map(_change, move["changes"])) or "no range changed"
+    return f"{changes}, {move['kind']} after {move['trials']} trials"
 
 
 def draw(study: StudyRecord, found: Mapping[str, Any], width: int) -> RenderableType:
@@ -133,10 +140,11 @@ def _interval(bounds: Sequence[float]) -> str:
     return f"[{number(bounds[0])}, {number(bounds[1])}]"
 
 
+def _change(each: Mapping[str, Any]) -> str:
+    return f"{plain(each['parameter'])} {_interval(each['before'])} → {_interval(each['after'])}"
+
+
 def _move_lines(move: Mapping[str, Any]) -> list[Text]:
     head = f"{move['kind']} after {move['trials']} trials, at stage {move['stage']}"
-    changes = [
-        f"  {plain(each['parameter'])}: {_interval(each['before'])} → {_interval(each['after'])}"
-        for each in move["changes"]
-    ]
+    changes = [f"  {_change(each)}" for each in move["changes"]]
     return [Text(head, style="bold"), *map(Text, changes or ["  no range changed"]), Text(f"  {plain(move['reason'])}")]

@@ -6,7 +6,8 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import IO, Protocol
+from dataclasses import replace
+from typing import IO, Any, Protocol
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -18,8 +19,11 @@ from sweeper.report.progress import TRIALS, PausedDevice, Progress, RunningTrial
 from sweeper.report.summary import failure_lines
 from sweeper.trial import TrialRecord, TrialState
 
-FOOTER_LINES = 10
-"""What header, headings and footer take of a terminal's height."""
+AROUND_LINES = 5
+"""What the header, the table's headings and empty lines take of a terminal's height."""
+FOOTER_LINES = 5
+"""What the footer takes, at least."""
+BORDERS_SHOWN = 3
 LEAST_FINISHED = 3
 """Finished trials that are shown however many run."""
 BURST = 8
@@ -67,13 +71,9 @@ class LiveView:
 
 def screen(progress: Progress, width: int, height: int = 24) -> RenderableType:
     """The study at a glance, within `width` columns and `height` lines."""
-    return Group(
-        _heading(progress),
-        Text(),
-        _trials(progress, width, max(3, height - FOOTER_LINES)),
-        Text(),
-        *_footer(progress, width),
-    )
+    footer = _footer(progress, width)
+    room = height - AROUND_LINES - max(FOOTER_LINES, len(footer))
+    return Group(_heading(progress), Text(), _trials(progress, width, max(3, room)), Text(), *footer)
 
 
 def _heading(progress: Progress) -> Text:
@@ -134,12 +134,25 @@ def _footer(progress: Progress, width: int) -> list[RenderableType]:
         lines.append(_labelled("best", text, "bold green"))
         lines.append(_labelled("", line(_parameters(best), width - 10), ""))
     lines.append(_labelled("done", _bar(progress, width), ""))
+    lines += [_labelled(label, line(text, width - 10), "yellow") for label, text in _borders(progress)]
     lines += [_labelled("failed", line(text, width - 10), "red") for text in failure_lines(progress)]
     paused = () if progress.complete else progress.paused
     lines += [_labelled("paused", line(paused_line(each), width - 10), "bold red") for each in paused]
     if progress.message:
         lines.append(_labelled("", line(progress.message, width - 10), "bold red"))
     return lines
+
+
+def _borders(progress: Progress) -> list[tuple[str, str]]:
+    """The edges that the best trials crowd, and the last move of the ranges; a sweep's last lines say it all."""
+    if progress.complete:
+        return []
+    names = [verdict.parameter for verdict in progress.borders]
+    short = dict(zip(names, tables.short_names(names), strict=True))
+    told = [replace(each, parameter=short[each.parameter]).headline for each in progress.borders if each.crowds]
+    if len(told) > BORDERS_SHOWN:
+        told[BORDERS_SHOWN - 1 :] = [f"{len(told) - BORDERS_SHOWN + 1} more edges are crowded: sweeper borders"]
+    return [*(("border", text) for text in told), *(("ranges", text) for text in progress.moves[-1:])]
 
 
 def _labelled(label: str, text: str, style: str) -> Text:
@@ -175,6 +188,8 @@ class PlainView:
         self._looked = self._printed = clock()
         self._message: str | None = None
         self._paused: set[str] = set()
+        self._moves = 0
+        self._borders: set[tuple[Any, ...]] = set()
 
     def __enter__(self) -> PlainView:
         return self
@@ -190,6 +205,7 @@ class PlainView:
         self._tokens = min(float(BURST), self._tokens + now - self._looked)
         self._looked = now
         self._show_finished(progress)
+        self._show_borders(progress)
         if progress.message and progress.message != self._message:
             self._print(f"{progress.state.lower()}: {line(progress.message)}")
         self._message = progress.message
@@ -211,6 +227,18 @@ class PlainView:
         self._print(heading)
         self._seen = {record.number for record in progress.latest}
         self._ended = progress.ended
+        self._moves = len(progress.moves)
+
+    def _show_borders(self, progress: Progress) -> None:
+        """Each move, and each crowded edge once, as long as its range stays; a sweep's last lines say it all."""
+        for move in progress.moves[self._moves :]:
+            self._print(f"ranges: {line(move, 400)}")
+        self._moves = len(progress.moves)
+        for verdict in () if progress.complete else progress.borders:
+            seen = (verdict.parameter, verdict.kind, verdict.edge, verdict.low, verdict.high)
+            if verdict.crowds and seen not in self._borders:
+                self._borders.add(seen)
+                self._print(f"border: {line(verdict.sentence, 400)}")
 
     def _show_finished(self, progress: Progress) -> None:
         assert self._seen is not None

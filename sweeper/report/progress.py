@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweeper import process
 from sweeper.plan import Plan
@@ -12,6 +12,9 @@ from sweeper.store import reads, writes
 from sweeper.store.breaker import device_name
 from sweeper.store.connection import Store
 from sweeper.trial import FINISHED, Direction, Failure, StudyRecord, StudyState, TrialRecord, TrialState
+
+if TYPE_CHECKING:
+    from sweeper.borders import Verdict
 
 TRIALS, TRAININGS = "trials", "full trainings"
 LATEST = 8
@@ -98,6 +101,10 @@ class Progress:
     """How many a person wants of each driver since the last start; None: as many as it began with."""
     paused: tuple[PausedDevice, ...] = ()
     seconds_left: float | None = None
+    borders: tuple[Verdict, ...] = ()
+    """The verdicts on the ranges as they are; only where a `Lookout` has looked, as while a sweep runs."""
+    moves: tuple[str, ...] = ()
+    """The moves of the ranges so far, in words; likewise."""
 
     @property
     def standing(self) -> str:
@@ -182,7 +189,7 @@ def is_complete(store: Store, study: StudyRecord, plan: Plan, counts: Mapping[Tr
     if counts.get(TrialState.WAITING) or counts.get(TrialState.RUNNING):
         return False
     paused = reads.furthest_paused(store, study.id) if plan.promotes else None
-    if not plan.is_spent(study.granted_epochs, study.budget_epochs, paused):
+    if not plan.is_spent(study.granted_epochs, study.budget_epochs, study.next_number, paused):
         return False
     can_repeat = plan.can_repeat(study.granted_epochs, study.budget_epochs)
     return not can_repeat or reads.is_confirmed(store, study)

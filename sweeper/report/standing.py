@@ -42,7 +42,8 @@ def _workers(progress: Progress) -> list[tuple[str, str]]:
 
 
 def nested(progress: Progress) -> dict[str, Any]:
-    return {"standing": progress.standing, **asdict(progress)}
+    told = asdict(progress)
+    return {"standing": progress.standing, **{name: told[name] for name in told if name not in ("borders", "moves")}}
 
 
 def flat(progress: Progress) -> dict[str, Any]:

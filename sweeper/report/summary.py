@@ -65,7 +65,7 @@ def ending(progress: Progress, seconds: float) -> str:
 def border_lines(store: Store, study: StudyRecord) -> list[tuple[str, str]]:
     """Whether the ranges were right, with the style of each line; nothing where too few trials say."""
     found = edges.judge(store, study)
-    told = [(f"border: {plain(sentence)}", "yellow") for sentence in edges.sentences(found)]
+    told = [(f"border: {plain(text)}", "yellow") for text in edges.last_words(found)]
     if not told and any(verdict.kind is BorderKind.INSIDE for verdict in found):
         told = [("borders: the best trials crowd no edge of a range", "green")]
     if widened := sum(row["kind"] == "widened" for row in reads.move_rows(store, study.id)):

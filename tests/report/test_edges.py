@@ -24,6 +24,7 @@ FEW = Verdict("momentum", BorderKind.FEW, None, 0.5, 0.99, best=0.9, position=0.
 LIMIT = Verdict("depth", BorderKind.LIMIT, "upper", 1, 5, None, 5, 0.9, 5, 5, 1.0, 1e-4, 40)
 UNSTABLE = Verdict("rate", BorderKind.DIVERGENCE, "upper", 0.1, 1.0, None, 0.9, 0.9, 5, 3, 0.5, 1e-4, 40, 3, 7)
 ORDERED = Verdict("batch", BorderKind.LOWER, "lower", 16, 128, None, 16, 0.125, 5, 5, 1.0, 1e-4, 40, scale="choices")
+DOUBT = Verdict("decay", BorderKind.FEW, "upper", 1e-6, 0.01, None, 0.009, 0.99, 5, 5, 3.5, 0.03, 23, scale="log")
 ALL = [CROWDED, INSIDE, FEW, LIMIT, UNSTABLE, ORDERED]
 
 
@@ -69,8 +70,16 @@ def test_the_page_has_the_numbers_and_a_sentence_for_what_is_not_simply_right() 
 def test_where_all_is_right_the_page_says_so() -> None:
     assert "The best trials crowd no edge of a range.\n" in page([INSIDE])
     assert "crowd no edge of a range. Of 1 there are too few trials to say." in page([INSIDE, FEW])
-    assert "Too few trials to say: " in page([FEW])
+    assert "Too few trials to say (6 trials with a value, 10 are needed).\n" in page([FEW])
     assert "No parameter has a range" in page([])
+
+
+def test_the_best_at_an_edge_with_too_few_trials_elsewhere_are_told_of() -> None:
+    text = page([INSIDE, DOUBT])
+    assert "too few trials, upper edge" in text
+    assert f"• {DOUBT.sentence}" in text
+    assert "5 of 5" in text
+    assert page([INSIDE, FEW]).count("•") == 0
 
 
 def test_a_narrow_terminal_gets_no_wider_table() -> None:
@@ -80,8 +89,12 @@ def test_a_narrow_terminal_gets_no_wider_table() -> None:
 
 
 def test_a_sweep_ends_with_what_a_person_ought_to_read() -> None:
-    assert edges.sentences(ALL) == [found.sentence for found in (CROWDED, LIMIT, UNSTABLE, ORDERED)]
-    assert edges.sentences([INSIDE, FEW]) == []
+    assert edges.last_words(ALL) == [found.sentence for found in (CROWDED, LIMIT, UNSTABLE, ORDERED)]
+    assert edges.last_words([INSIDE, FEW]) == []
+    assert edges.last_words([INSIDE, DOUBT, CROWDED]) == [
+        CROWDED.sentence,
+        "most of the best lie at an edge of decay (upper), but there are too few trials elsewhere to say more",
+    ]
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from sweeper.borders import BorderKind, Verdict
 from sweeper.report.live import SILENCE_SECONDS, LiveView, PlainView, screen, view_for
 from sweeper.report.progress import PausedDevice, Progress, RunningTrial, WorkerStand
 from sweeper.trial import Direction, Failure, StudyState, TrialRecord, TrialState
@@ -223,3 +224,58 @@ def test_each_pause_of_a_device_is_told_once(stream: io.StringIO, clock: Clock) 
         for paused in ((), (PAUSED,), (replace(PAUSED, seconds_left=100.0),), (), (PAUSED,)):
             view.show(progress(paused=paused))
     assert stream.getvalue().count("paused: gpu 1 of node, for about 5 min: 3 trials in a row failed there") == 2
+
+
+# ---- borders ---------------------------------------------------------------------------------------------------------
+
+
+def crowded(name: str = "optimizer.lr", high: float = 1e-4) -> Verdict:
+    return Verdict(
+        name, BorderKind.UPPER, "upper", 1e-6, high, (1e-6, 10 * high), high, 0.99, 5, 4, 0.5, 2e-5, 25, scale="log"
+    )
+
+
+INSIDE = Verdict("dropout", BorderKind.INSIDE, None, 0.0, 0.7, None, 0.2, 0.29, 5, 0, 0.5, 0.4, 25)
+DOUBT = replace(crowded("momentum"), kind=BorderKind.FEW, widen_to=None)
+MOVE = "optimizer.lr [1e-6, 0.0001] → [1e-6, 0.001], widened after 25 trials"
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_a_crowded_edge_and_a_moved_range_are_shown(width: int) -> None:
+    shown = progress(borders=(INSIDE, crowded(), DOUBT), moves=("earlier", MOVE))
+    lines = [text.rstrip() for text in drawn(shown, width)]
+    assert max(map(len, lines)) <= width
+    told = [text for text in lines if text.startswith(("border", "ranges"))]
+    assert [text[:50] for text in told] == [
+        "border  lr crowds the upper edge, 0.0001: widen to",
+        "ranges  optimizer.lr [1e-6, 0.0001] → [1e-6, 0.001",
+    ]
+    assert width < 80 or told[0].endswith("widen to [1e-6, 0.001]")
+    assert width < 80 or told[1].endswith(MOVE)
+    assert not [text for text in drawn(replace(shown, complete=True), width) if text.startswith(("border", "ranges"))]
+
+
+def test_many_crowded_edges_leave_room_for_the_trials() -> None:
+    many = tuple(crowded(f"model.p{index}") for index in range(9))
+    running = tuple(replace(RUNNING, number=number) for number in range(8, 40))
+    shown = progress(borders=many, moves=(MOVE,), running=running, failures={Failure.DIVERGED: 1}, message="x" * 300)
+    lines = drawn(shown, 80)
+    assert len(lines) <= 24
+    assert sum(text.startswith("border") for text in lines) == 3
+    assert "7 more edges are crowded: sweeper borders" in "\n".join(lines)
+
+
+def test_a_crowded_edge_is_told_once_and_again_when_its_range_has_moved(view: PlainView, stream: io.StringIO) -> None:
+    for borders in ((), (INSIDE, crowded()), (crowded(),), (INSIDE,), (crowded(),), (crowded(high=1e-3), DOUBT)):
+        view.show(progress(borders=borders))
+    told = [text for text in stream.getvalue().splitlines() if text.startswith("border")]
+    assert told == [f"border: {crowded().sentence}", f"border: {crowded(high=1e-3).sentence}"]
+    view.show(progress(borders=(crowded("other"),), complete=True))
+    assert "other" not in stream.getvalue()
+
+
+def test_a_move_of_this_run_is_told_once(view: PlainView, stream: io.StringIO) -> None:
+    for moves in (("earlier",), ("earlier",), ("earlier", MOVE), ("earlier", MOVE)):
+        view.show(progress(moves=moves))
+    assert "earlier" not in stream.getvalue()
+    assert stream.getvalue().count(f"ranges: {MOVE}\n") == 1
