@@ -22,7 +22,6 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from scipy.stats import qmc
 from threadpoolctl import ThreadpoolController
 
 from sweeper.samplers.acquisition import maximise
@@ -177,6 +176,8 @@ class MultiFidelitySampler(BaseSampler):
 
     def _start(self, number: int, coordinates: Coordinates) -> dict[str, Any]:
         """Point `number` of a scrambled Sobol sequence."""
+        from scipy.stats import qmc  # SciPy's statistics take longer to import than all else here
+
         engine = qmc.Sobol(len(coordinates.names), scramble=True, rng=self._start_seed)
         if number:  # SciPy overflows at 0.
             engine.fast_forward(number)

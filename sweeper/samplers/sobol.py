@@ -14,7 +14,6 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
-from scipy.stats import qmc
 
 from sweeper.seeds import derive
 
@@ -35,6 +34,8 @@ class SobolSampler(BaseSampler):
         self._distributions = dict(distributions)
         self._from_unit = from_unit
         self._seed = seed
+        from scipy.stats import qmc  # SciPy's statistics take longer to import than all else here
+
         self._engine = qmc.Sobol(len(self._distributions), scramble=True, rng=seed) if self._distributions else None
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
