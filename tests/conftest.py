@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from sweeper import process
+from sweeper import process, supervisor
 from sweeper.opening import StudySettings, open_study
 from sweeper.plan import make_plan
 from sweeper.space import Float, SearchSpace
@@ -16,8 +18,19 @@ from sweeper.store import claims
 from sweeper.store.connection import Store
 from sweeper.trial import Direction, Lease
 
+sys.path.insert(0, str(Path(__file__).parent))  # for the tests that start `forks`
+
 POSTGRES = os.environ.get("SWEEPER_TEST_POSTGRES")
 """A server's URL, as postgresql://user@localhost/name: the store's contract is then tested on it too."""
+
+
+@pytest.fixture
+def forked(monkeypatch):
+    """Whatever sweeper starts as a Python of its own is forked: the same program, whose imports cost seconds."""
+    import forks
+
+    for starting in (process, supervisor):
+        monkeypatch.setattr(starting, "subprocess", forks)
 
 
 @pytest.fixture
@@ -86,6 +99,16 @@ def hire():
         return claims.add_worker(store, study.id, **{**row, "process_started": None, **more})
 
     return hire_one
+
+
+@pytest.fixture
+def study(store, begin):
+    return begin(store)
+
+
+@pytest.fixture
+def worker(store, study, hire):
+    return hire(store, study)
 
 
 @pytest.fixture

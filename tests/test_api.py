@@ -268,7 +268,7 @@ def test_two_workers_train_the_same_trials_as_one(run, remote, tmp_path):
     assert list(two.workers()["ending"]) == ["finished", "finished"]
 
 
-def test_a_worker_that_is_killed_is_started_again_and_its_trial_goes_on(run, tmp_path):
+def test_a_worker_that_is_killed_is_started_again_and_its_trial_goes_on(run, forked, tmp_path):
     folder = str(tmp_path)
 
     def fragile(trial):
@@ -291,7 +291,7 @@ def test_a_worker_that_is_killed_is_started_again_and_its_trial_goes_on(run, tmp
     assert "died" in set(study.workers()["ending"])
 
 
-def test_a_trial_that_always_kills_its_worker_is_given_up_before_the_worker_is(store, begin):
+def test_a_trial_that_always_kills_its_worker_is_given_up_before_the_worker_is(store, begin, forked):
     def deadly(trial):
         import os
         import signal
@@ -310,7 +310,7 @@ def test_a_trial_that_always_kills_its_worker_is_given_up_before_the_worker_is(s
     assert states == [complete, (TrialState.FAIL, Failure.KILLED), complete, complete]
 
 
-def test_a_process_that_an_error_has_spoiled_is_replaced(store, begin, monkeypatch):
+def test_a_process_that_an_error_has_spoiled_is_replaced(store, begin, forked):
     def spoil(trial):
         import torch
 
@@ -330,7 +330,7 @@ def test_a_process_that_an_error_has_spoiled_is_replaced(store, begin, monkeypat
     assert [row["ending"] for row in reads.worker_rows(store, study.id)] == ["spent", "finished"]
 
 
-def test_workers_come_and_go_while_a_sweep_runs(run, tmp_path):
+def test_workers_come_and_go_while_a_sweep_runs(run, forked, tmp_path):
     url = default_url(tmp_path)
 
     def resizing(trial):

@@ -88,7 +88,7 @@ hydra:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, forked: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in {"plain.py": PLAIN, "train.py": HYDRA, "config.yaml": CONFIG}.items():
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)

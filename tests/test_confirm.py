@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forks
 import pytest
 
 import sweeper
@@ -121,7 +122,7 @@ def test_a_kill_at_any_moment_changes_nothing(sweep, search):
         assert history(again) == history(undisturbed), f"killed in epoch {kill} of {total}"
 
 
-def test_several_workers_repeat_nothing_twice(sweep):
+def test_several_workers_repeat_nothing_twice(sweep, forked):
     study = sweep(workers=3)
     _, repeats = split(study)
     assert repeats.repeats.value_counts().tolist() == [3, 3]
@@ -285,8 +286,7 @@ def test_the_sheet_the_stages_and_the_progress_know_repeats(sweep):
 
 def test_a_sweep_by_hydra_is_confirmed_as_its_last_lines_have_proposed(tmp_path):
     def sweep(*overrides):
-        command = [sys.executable, str(APP), "--multirun", "workers=1", *overrides]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        return forks.script(APP, "--multirun", "hydra/launcher=basic", *overrides, folder=tmp_path)
 
     said = sweep("budget=3").stdout
     assert "The best of 3 values is optimistic" in said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sweeper import confirmation
 from sweeper.confirmation import Repeated, Standing, gather, optimism, verdicts
 from sweeper.trial import Direction, TrialRecord, TrialState
 
@@ -52,7 +53,13 @@ def test_nothing_is_said_of_one_alone_or_of_too_few_repeats():
     )
 
 
-def test_the_probability_keeps_its_promise():
+@pytest.fixture
+def fewer_draws(monkeypatch):
+    """Enough of them for a probability to two digits, and many a verdict in a second."""
+    monkeypatch.setattr(confirmation, "DRAWS", 10_000)
+
+
+def test_the_probability_keeps_its_promise(fewer_draws):
     """Of equals none is called the winner more often than one time in twenty, but for chance."""
     rng = np.random.default_rng(1)
     rounds = 200
@@ -63,7 +70,7 @@ def test_the_probability_keeps_its_promise():
     assert wins <= 0.1 * rounds
 
 
-def test_a_better_one_is_found_out():
+def test_a_better_one_is_found_out(fewer_draws):
     rng = np.random.default_rng(2)
     found = 0
     for _ in range(50):

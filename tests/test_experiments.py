@@ -1,11 +1,11 @@
 """The configs compose, each says what it is, and the training scripts run alone and are tested alone."""
 
-import os
+import functools
 import re
 import subprocess
-import sys
 from pathlib import Path
 
+import forks
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -23,7 +23,9 @@ CHOICES = [
 ]
 
 
+@functools.cache
 def composed(*overrides: str) -> DictConfig:
+    """To read."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", list(overrides), return_hydra_config=True)
 
@@ -68,34 +70,39 @@ def test_every_config_says_what_it_is(path):
     assert path.read_text().startswith("# ")
 
 
-def run_script(folder: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "experiments" / name), *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+@pytest.fixture
+def run_script(tmp_path, monkeypatch):
+    """`run_script(name, arguments…)`: alone, on the CPU."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+    def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return forks.script(ROOT / "experiments" / name, *arguments, folder=tmp_path)
+
+    return run
 
 
-def test_digits_trains_alone_and_is_tested(tmp_path):
+def test_digits_trains_alone_and_is_tested(run_script, tmp_path):
     output = tmp_path / "alone"
-    trained = run_script(tmp_path, "digits.py", "epochs=2", "optimizer.lr=0.01", f"hydra.run.dir={output}")
+    trained = run_script("digits.py", "epochs=2", "optimizer.lr=0.01", f"hydra.run.dir={output}")
     assert trained.returncode == 0, trained.stderr
     assert "val_accuracy" in trained.stdout
     assert "test" not in trained.stdout
     assert list((output / "checkpoints").glob("epoch=0001*.pt"))
 
-    tested = run_script(tmp_path, "digits.py", f"evaluate={output}", f"hydra.run.dir={tmp_path / 'evaluation'}")
+    tested = run_script("digits.py", f"evaluate={output}", f"hydra.run.dir={tmp_path / 'evaluation'}")
     assert tested.returncode == 0, tested.stderr
     scores = dict(re.findall(r"(test_\w+): ([0-9.]+)", tested.stdout))
     assert set(scores) == {"test_loss", "test_accuracy"}
     assert float(scores["test_accuracy"]) > 0.8
 
 
-def test_diabetes_trains_alone(tmp_path):
-    trained = run_script(tmp_path, "tabular.py", "experiment=diabetes", "epochs=2")
+def test_diabetes_trains_alone(run_script):
+    trained = run_script("tabular.py", "experiment=diabetes", "epochs=2")
     assert trained.returncode == 0, trained.stderr
     assert "val_r2" in trained.stdout
 
 
-def test_mnist_says_what_is_missing(tmp_path):
-    trained = run_script(tmp_path, "mnist.py", "experiment=mnist", f"data.root={tmp_path}")
+def test_mnist_says_what_is_missing(run_script, tmp_path):
+    trained = run_script("mnist.py", "experiment=mnist", f"data.root={tmp_path}")
     assert trained.returncode != 0
     assert f"The folder {tmp_path} must hold t10k-images-idx3-ubyte" in trained.stderr

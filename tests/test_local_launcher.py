@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import forks
 import pytest
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.plugins.launcher import Launcher
+from hydra.test_utils import test_utils
 from hydra.test_utils.launcher_common_tests import IntegrationTestSuite, LauncherTestSuite
 from hydra.version import VersionBase
 
@@ -29,11 +31,18 @@ def test_hydra_discovers_it():
     assert LocalLauncher.__name__ in [plugin.__name__ for plugin in Plugins.instance().discover(Launcher)]
 
 
+@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize(("launcher_name", "overrides"), [("local", [])])
 class TestLocalLauncher(LauncherTestSuite):
     """Jobs in processes of their own, through Hydra's basic sweeper."""
 
 
+@pytest.fixture
+def forked_scripts(forked: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(test_utils, "subprocess", forks)
+
+
+@pytest.mark.usefixtures("forked_scripts")
 @pytest.mark.parametrize(
     ("task_launcher_cfg", "extra_flags"), [({}, ["-m", "hydra/launcher=local", "hydra.launcher.workers=1"])]
 )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+import forks
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -53,8 +53,8 @@ def test_your_own_script_and_space(tmp_path):
     for name, text in {"config.yaml": config, **GROUPS}.items():
         (tmp_path / "conf" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "conf" / name).write_text(text)
-    command = [sys.executable, "train.py", "--multirun", "hydra.sweeper.budget=4", "hydra.sweeper.workers=2"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
+    overrides = ["hydra.sweeper.budget=4", "hydra.sweeper.workers=2"]
+    done = forks.script(tmp_path / "train.py", "--multirun", *overrides, folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"complete: [34]\.\d of 4 full trainings", done.stdout)
     assert (tmp_path / "runs" / "train" / "0003" / "checkpoints").is_dir()
@@ -89,7 +89,7 @@ def test_a_block_of_hydra_optuna_sweeper_runs_unchanged(tmp_path):
         "    return float(cfg.x**2 + cfg.y**2 + cfg.z)\n"
         "sphere()\n"
     )
-    command = [sys.executable, "sphere.py", "--multirun", "hydra.sweeper.budget=6", "hydra.sweeper.workers=2"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    overrides = ["hydra.sweeper.budget=6", "hydra.sweeper.workers=2"]
+    done = forks.script(tmp_path / "sphere.py", "--multirun", *overrides, folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "6 complete" in done.stdout

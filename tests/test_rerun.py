@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import forks
 import pytest
 from typer.testing import CliRunner
 
@@ -71,14 +72,13 @@ def swept(tmp_path_factory) -> Path:
         (folder / name).write_text(text)
     for name, text in NETS.items():
         (folder / "net" / f"{name}.yaml").write_text(text)
-    command = [sys.executable, "train.py", "--multirun", "hydra.sweeper.search=random", "epochs=4"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = forks.script(folder / "train.py", "--multirun", "hydra.sweeper.search=random", "epochs=4", folder=folder)
     assert done.returncode == 0, done.stderr
     return folder
 
 
 @pytest.fixture
-def folder(swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(swept: Path, tmp_path: Path, forked: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of it to change at will, as the current folder."""
     there = tmp_path / "study"
     shutil.copytree(swept, there)
@@ -330,7 +330,7 @@ def broken(trial: sweeper.Trial) -> None:
 
 
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def study(tmp_path: Path, forked: None, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     return sweeper.run(
         noisy, study="demo", space={"x": "interval(0, 1)"}, epochs=3, budget=2, metric="val_loss", search="random"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+import forks
 import pytest
 import torch
 
@@ -24,9 +24,9 @@ SETTINGS = ["search=random", "budget=4", "epochs=12", "data.batch_size=16", "mod
 """Small batches on a wide network: epochs of a few hundred milliseconds, so that kills meet every phase."""
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
-    log = (folder / "log").open("ab")
-    return subprocess.Popen([sys.executable, str(DIGITS), "--multirun", *SETTINGS], cwd=folder, stdout=log, stderr=log)
+def start(folder: Path) -> forks.Popen:
+    with (folder / "log").open("ab") as log:
+        return forks.Popen([sys.executable, str(DIGITS), "--multirun", *SETTINGS], cwd=folder, stdout=log, stderr=log)
 
 
 def everything(folder: Path):
@@ -57,8 +57,7 @@ def kill_now_and_then(folder: Path, seed: int, kills: int) -> int:
             victim = driver.pid if done % 2 else draw.choice(workers)
             os.kill(victim, signal.SIGKILL)
             done += 1
-        driver.wait(120)
-        if driver.returncode == 0:
+        if driver.wait(120) == 0:
             return done
 
 

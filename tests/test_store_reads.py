@@ -16,11 +16,6 @@ def study(store, begin):
 
 
 @pytest.fixture
-def worker(store, study, hire):
-    return hire(store, study)
-
-
-@pytest.fixture
 def train(store, study, worker, take):
     """`train(0.5)`: one trial from claim to result; None: it fails."""
 

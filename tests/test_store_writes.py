@@ -22,16 +22,6 @@ from sweeper.trial import EpochReport, Failure, Idle, StudyState, TrialState
 EXPIRED = -1.0
 
 
-@pytest.fixture
-def study(store, begin):
-    return begin(store)
-
-
-@pytest.fixture
-def worker(store, study, hire):
-    return hire(store, study)
-
-
 def start(code, store, study, *arguments):
     """Run `code` in another process; it finds `store`, `study_id`, `worker` and `arguments`."""
     head = """

@@ -19,21 +19,6 @@ EXPIRED = -1.0
 TABLES = (schema.studies, schema.trials, schema.epochs, schema.checkpoints, schema.events)
 
 
-@pytest.fixture
-def store(any_store):
-    return any_store
-
-
-@pytest.fixture
-def study(store, begin):
-    return begin(store, budget=4)
-
-
-@pytest.fixture
-def worker(store, study, hire):
-    return hire(store, study)
-
-
 def everything(store):
     with store.read() as connection:
         return {table.name: connection.execute(sa.select(table)).all() for table in TABLES}

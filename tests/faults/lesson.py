@@ -10,7 +10,6 @@ import os
 import random
 import signal
 import sqlite3
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -176,12 +175,3 @@ def set_clock(clock: Path, seconds: float) -> None:
     new = clock.with_name(f"{clock.name}.{os.getpid()}")
     new.write_text(str(seconds))
     os.replace(new, clock)
-
-
-def main(path: Path, arguments: list[str], folder: Path) -> None:
-    """Run a script as if it had been started in `folder`: in a forked child, which has its imports already."""
-    import runpy
-
-    os.chdir(folder)
-    sys.argv = [str(path), *arguments]
-    runpy.run_path(str(path), run_name="__main__")

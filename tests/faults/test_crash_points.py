@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import forks
 import pytest
 
 PROGRAM = Path(__file__).parent / "crash_points.py"
@@ -16,9 +15,7 @@ LONG = os.environ.get("SWEEPER_FAULTS") == "long"
 
 def enumerated(folder: Path, *arguments: str) -> dict:
     """What the program found: `points` met, `missed`, `by_kind`, and `wrong` by point."""
-    command = [sys.executable, str(PROGRAM), str(folder), *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=7000, check=False, env=environment)
+    done = forks.script(PROGRAM, str(folder), *arguments, folder=folder, patience=7000)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -116,10 +116,10 @@ def test_a_disk_that_a_log_fills_stops_the_sweep(tmp_path, disk):
     ]
     said = tmp_path / "said"
     filler = fill(disk, 3_500_000)
-    assert forks.run(lesson.main, app, command, disk, said=said) == 1, f"it was not full: {said.read_text()}"
+    assert forks.run(forks.main, app, command, disk, said=said) == 1, f"it was not full: {said.read_text()}"
     assert "bytes are free at" in stops_with_one_line(said)
     assert integrity(database) == "ok"
     filler.unlink()
-    assert forks.run(lesson.main, app, command, disk, said=said) == 0, said.read_text()
+    assert forks.run(forks.main, app, command, disk, said=said) == 0, said.read_text()
     verdict = checker.check(checker.read_store(database, lesson.STUDY), trials=trials, epochs=5, checkpoints=False)
     assert verdict, str(verdict)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import checker
+import forks
 import pytest
 
 PROGRAM = Path(__file__).parent / "many_workers.py"
@@ -36,9 +35,8 @@ def url(request, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_many_workers_share_one_store(tmp_path, url, capsys):
-    command = [sys.executable, str(PROGRAM), url, str(tmp_path), str(WORKERS), str(TRIALS), str(REPORTS)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=3500, check=False, env=environment)
+    arguments = [url, str(tmp_path), str(WORKERS), str(TRIALS), str(REPORTS)]
+    done = forks.script(PROGRAM, *arguments, folder=tmp_path, patience=3500)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     left = checker.read_store(url, "many")

@@ -13,11 +13,6 @@ QUICK, SLOW = 1.0, 600.0
 
 
 @pytest.fixture
-def store(any_store):
-    return any_store
-
-
-@pytest.fixture
 def study(store, begin):
     return begin(store, budget=20)
 
