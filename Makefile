@@ -20,11 +20,15 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed: on Debian and Ubuntu, apt-get install python3-venv"; exit 1; }
 
 $(VENV)/installed: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) install --quiet -c constraints.txt -e .
+	$(PIP) install --quiet -c constraints.txt -e '.[report]'
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed
+	$(PIP) install --quiet -c constraints.txt -e '.[bench]'
 	@touch $@
 
 .PHONY: install
@@ -55,3 +59,27 @@ faults: $(VENV)/installed-dev  ## the long fault runs: every crash point, hundre
 .PHONY: mutants
 mutants: $(VENV)/installed-dev  ## break a rule of the design at a time: the fault tests must notice
 	SWEEPER_FAULTS=long $(BIN)/python -m pytest tests/faults/test_mutants.py $(ARGS)
+
+BENCH := runs/bench
+QUALITY = $(BIN)/python -m experiments.benchmarks.search_quality --data '$(DATA)' --out $(BENCH)/search_quality.csv $(ARGS)
+
+.PHONY: bench
+bench: $(VENV)/installed-bench  ## how good the searches are, a night of it: make bench DATA=DIR (LCBench); again: goes on
+	@test -f '$(DATA)/model.onnx' || \
+	  { echo "make bench DATA=DIR: DIR holds LCBench's surrogate, as experiments/benchmarks/lcbench.py says"; exit 1; }
+	$(QUALITY) --search coarse_to_fine cs231n tpe+halving tpe+hyperband tpe+median
+	$(QUALITY) --noise 1
+	$(QUALITY) --bad-range
+	$(QUALITY) --workers 4 --search coarse_to_fine gp tpe random
+	@for bench in hpobench hpolib nasbench201; do for noise in 0 1; do \
+	  $(QUALITY) --bench $$bench --noise $$noise --search coarse_to_fine gp tpe random || exit 1; \
+	done; done
+	@$(MAKE) --no-print-directory $(BENCH)/borders.md $(BENCH)/real_training.md
+
+$(BENCH)/borders.md:
+	@mkdir -p $(BENCH)
+	$(BIN)/python -m experiments.benchmarks.borders --data '$(DATA)' > $@.part && mv $@.part $@
+
+$(BENCH)/real_training.md:
+	@mkdir -p $(BENCH)
+	$(BIN)/python -m experiments.benchmarks.real_training --keep $(BENCH)/real_training > $@.part && mv $@.part $@

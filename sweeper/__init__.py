@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sweeper.api import run
     from sweeper.errors import SweeperError
+    from sweeper.exchange import optuna_storage
     from sweeper.handle import Trial, current_trial
     from sweeper.space import Categorical, Float, Int, SearchSpace
     from sweeper.study import Study, load_study
@@ -39,6 +40,7 @@ _HOME = {
     "TrialState": "trial",
     "current_trial": "handle",
     "load_study": "study",
+    "optuna_storage": "exchange",
     "run": "api",
 }
 

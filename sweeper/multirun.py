@@ -27,6 +27,7 @@ from sweeper.grammar import Parsed, parse
 from sweeper.opening import StudySettings, as_begun, check_limits, direction_of, open_study
 from sweeper.plan import make_plan
 from sweeper.report import confirmed
+from sweeper.report.closing import leave_report
 from sweeper.report.command import train_command
 from sweeper.report.live import view_for
 from sweeper.report.progress import is_complete
@@ -73,6 +74,8 @@ class Multirun:
                 settings, frozen = as_begun(study, settings), frozen.with_frozen(study.config, steering)
             self._launch(store, study, settings, frozen, slots)
             study = reads.study(store, study.name)
+            if study.state == StudyState.STOPPED:
+                leave_report(store, study)  # it says why
             self._check_ending(study, is_complete(store, study, settings.plan))
         return self._summary(store, study)
 
@@ -192,6 +195,7 @@ class Multirun:
             winner = reads.trial(store, study.id, best[0].number if sure is None else sure)
             command = train_command(study, winner["params"], winner["seed"], winner["threads"])
         final_summary(store, study, command)
+        leave_report(store, study)
         return best
 
 

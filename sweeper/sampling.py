@@ -425,18 +425,18 @@ def to_optuna(
     all start at the same moment and take their training time. `epochs`: by number, (epoch, value) of the metric.
     """
     records = sorted(trials, key=lambda record: record.number)
-    covering = OptunaSpace(_covering(space, records))
+    covered = OptunaSpace(covering(space, records))
     with quiet():
         study = optuna.create_study(study_name=name, direction=StudyDirection[direction.name])
         if metric is not None:
             study.set_metric_names([metric])
-        study.add_trials([_copied(record, covering, (epochs or {}).get(record.number, ())) for record in records])
+        study.add_trials([_copied(record, covered, (epochs or {}).get(record.number, ())) for record in records])
     return study
 
 
 def _copied(record: TrialRecord, space: OptunaSpace, epochs: Sequence[tuple[int, float | None]]) -> FrozenTrial:
     params = space.encode(record.params or {})
-    state, value = _copied_outcome(record)
+    state, value = copied_outcome(record)
     notes = {
         "number": record.number,
         "state": record.state.value,
@@ -457,7 +457,7 @@ def _copied(record: TrialRecord, space: OptunaSpace, epochs: Sequence[tuple[int,
     )
 
 
-def _copied_outcome(record: TrialRecord) -> tuple[OptunaState, float | None]:
+def copied_outcome(record: TrialRecord) -> tuple[OptunaState, float | None]:
     value = record.value if record.value is not None and math.isfinite(record.value) else None
     match record.state:
         case TrialState.COMPLETE:
@@ -469,7 +469,7 @@ def _copied_outcome(record: TrialRecord) -> tuple[OptunaState, float | None]:
     return OptunaState.RUNNING, None
 
 
-def _covering(space: SearchSpace, records: Sequence[TrialRecord]) -> SearchSpace:
+def covering(space: SearchSpace, records: Sequence[TrialRecord]) -> SearchSpace:
     """The space with ranges as wide as the values tried: a range may have moved, and Optuna refuses outsiders."""
     return SearchSpace(
         tuple(_wide(p, [r.params[p.name] for r in records if r.params and p.name in r.params]) for p in space)

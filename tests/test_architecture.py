@@ -19,7 +19,7 @@ LAYERS = [
     ["handle", "sampling", "ancestor", "judgement", "diagnosis", "environment"],
     ["beat", "search"],
     ["worker"],
-    ["supervisor", "report", "opening", "rerun", "study", "check"],
+    ["supervisor", "report", "opening", "rerun", "study", "check", "exchange"],
     ["driver", "doctor"],
     ["api", "multirun", "cli"],
 ]

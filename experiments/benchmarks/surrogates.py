@@ -87,20 +87,20 @@ MODELS = {
 # ---- what they see, and what they foretell ---------------------------------------------------------------------------
 
 
-def seen(bench: LCBench, task: int, trials: int, seed: int) -> tuple[Array, Array, Array, Array]:
+def seen(bench: LCBench, task: int, trials: int, seed: int) -> tuple[Array, NDArray[np.intp], NDArray[np.int_], Array]:
     """Rows of params (n, 7), which trial (n,), epochs (n,) and losses (n,) of successive halving."""
     rows = bench.draw(trials, seed)
     alive = np.arange(trials)
-    parts = []
+    owners, values = [], []
     for rung in RUNGS:
-        losses = bench.at(task, rows[alive], np.full(len(alive), rung))
-        parts.append((alive, np.full(len(alive), rung), losses))
-        alive = alive[np.argsort(losses)[: max(1, len(alive) // 3)]]
-    owners, epochs, losses = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return rows[owners], owners, epochs, losses
+        owners.append(alive)
+        values.append(bench.at(task, rows[alive], np.full(len(alive), rung)))
+        alive = alive[np.argsort(values[-1])[: max(1, len(alive) // 3)]]
+    epochs = np.repeat(RUNGS, [len(each) for each in owners])
+    return rows[np.concatenate(owners)], np.concatenate(owners), epochs, np.concatenate(values)
 
 
-def units(bench: LCBench, rows: Array, epochs: Array) -> Array:
+def units(bench: LCBench, rows: Array, epochs: NDArray[np.int_]) -> Array:
     """Each parameter on its own scale in [0, 1], and log epoch / log 52: (n, 8)."""
     columns = []
     for values, name in zip(rows.T, COLUMNS, strict=True):

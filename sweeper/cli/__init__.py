@@ -8,10 +8,23 @@ from __future__ import annotations
 
 import sys
 
-from sweeper.cli import questions, changes, check, again, health  # isort: skip  # the order of `sweeper --help`
+from sweeper.cli import questions, comparisons, sql, pictures, exchange  # isort: skip  # the order of --help
+from sweeper.cli import changes, check, again, health  # isort: skip
 from sweeper.cli.app import app
 
-__all__ = ["again", "app", "changes", "check", "health", "main", "questions"]
+__all__ = [
+    "again",
+    "app",
+    "changes",
+    "check",
+    "comparisons",
+    "exchange",
+    "health",
+    "main",
+    "pictures",
+    "questions",
+    "sql",
+]
 
 
 def main() -> None:

@@ -8,16 +8,16 @@ from typing import Annotated
 
 import typer
 
-from sweeper.cli.answers import say
-from sweeper.cli.app import DEFAULT_STORE, In, StoreUrl, StudyName, app, open_study
-from sweeper.report.formats import Format, as_csv, as_json
+from sweeper.cli.answers import tell
+from sweeper.cli.app import DEFAULT_STORE, In, Number, StoreUrl, StudyName, app, open_study
+from sweeper.report.formats import Format
 
 COLUMNS = ("epoch", "metric", "then", "now", "missing", "matches")
 
 
 @app.command()
 def rerun(
-    number: Annotated[int, typer.Argument(help="The trial's number.")],
+    number: Number,
     store: StoreUrl = DEFAULT_STORE,
     study: StudyName = None,
     format: In = Format.TABLE,
@@ -49,11 +49,8 @@ def rerun(
     command = train_command(record, params, before.row["seed"], before.threads, script=own)
     print(f"training again: {plain(str(command))}", file=sys.stderr, flush=True)
     outcome = again.of_script(before, own, overrides, slot, folder=folder, ignore=ignore or ())
-    if format is Format.JSON:
-        say(as_json({**outcome.as_json(), "command": command}))
-    elif format is Format.CSV:
-        say(as_csv([each.as_row() for each in outcome.compared], COLUMNS))
-    else:
-        print(plain(str(outcome)))
+    rows = [each.as_row() for each in outcome.compared]
+    whole = {**outcome.as_json(), "command": command}
+    tell(format, rows, COLUMNS, lambda _: print(plain(str(outcome))), whole=whole)
     again.note(opened, record, outcome)
     raise typer.Exit(0 if outcome.matches else 1)

@@ -4,57 +4,96 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sweeper.report.formats import Format, as_csv, as_json
-from sweeper.trial import StudyRecord
+from sweeper.report.formats import Format, as_csv, as_json, as_parquet, parquet_of
 
+if TYPE_CHECKING:
+    from rich.console import Console
 
-def answer(study: StudyRecord, columns: Mapping[str, list[Any]], format: Format, *, states: bool, nothing: str) -> None:
-    """Flat columns of trials in the format that was asked for."""
-    from sweeper.store.columns import rows
+    from sweeper.store.columns import Columns
+    from sweeper.store.connection import Store
+    from sweeper.trial import StudyRecord
 
-    found: Sequence[Mapping[str, Any]] = rows(dict(columns))
-    if format is Format.JSON:
-        say(as_json(found))
-    elif format is Format.CSV:
-        say(as_csv(found, list(columns)))
-    elif not found:
-        print(f"The study {study.name} {nothing}.")
-    else:
-        _print_trials(study, found, states)
+Row = Mapping[str, Any]
 
 
-def _print_trials(study: StudyRecord, rows: Sequence[Mapping[str, Any]], states: bool) -> None:
-    from sweeper.report import tables
-
-    page = tables.page()
-    constant = tables.constant_parameters(study.space)
-    cells = tables.trial_cells(rows, study.metric, constant, states=states)
-    page.print(tables.fitted(cells, page.width))
-
-
-def listing(
-    rows: Sequence[Mapping[str, Any]],
-    columns: Sequence[str],
+def tell(
     format: Format,
-    cells: Callable[[Mapping[str, Any]], dict[str, str]],
-    nothing: str,
+    rows: Sequence[Row],
+    columns: Sequence[str],
+    draw: Callable[[Console], None],
+    *,
+    whole: Any = None,
 ) -> None:
-    """Rows in the format that was asked for; `cells` says what a table shows of one."""
+    """`draw` prints the table for eyes; `whole` is what JSON says, where that is more than the rows."""
     if format is Format.JSON:
-        say(as_json(rows))
+        say(as_json(rows if whole is None else whole))
     elif format is Format.CSV:
         say(as_csv(rows, columns))
-    elif not rows:
-        print(nothing)
+    elif format is Format.PARQUET:
+        say_bytes(as_parquet(rows, columns))
     else:
         from sweeper.report import tables
 
-        page = tables.page()
+        draw(tables.page())
+
+
+def tell_trials(
+    store: Store,
+    study: StudyRecord,
+    found: Columns,
+    format: Format,
+    *,
+    states: bool,
+    nothing: str,
+    also: Sequence[str] = (),
+) -> None:
+    """Flat columns of trials; `also` are shown in a table too that otherwise would not be."""
+    if format is Format.PARQUET:
+        from sweeper.report.export import frame
+
+        return say_bytes(parquet_of(frame(store, study, found["number"])))
+    from sweeper.store.columns import rows
+
+    flat = rows(dict(found))
+
+    def draw(page: Console) -> None:
+        from sweeper.report import tables
+
+        if not flat:
+            return print(f"The study {study.name} {nothing}.")
+        constant = tables.constant_parameters(study.space)
+        cells = tables.trial_cells(flat, study.metric, constant, states=states, also=also)
+        page.print(tables.fitted(cells, page.width))
+
+    tell(format, flat, list(found), draw)
+
+
+def listing(
+    rows: Sequence[Row],
+    columns: Sequence[str],
+    format: Format,
+    cells: Callable[[Row], dict[str, str]],
+    nothing: str,
+) -> None:
+    """Rows of which `cells` says what a table shows of one."""
+
+    def draw(page: Console) -> None:
+        from sweeper.report import tables
+
+        if not rows:
+            return print(nothing)
         page.print(tables.fitted([cells(row) for row in rows], page.width))
+
+    tell(format, rows, columns, draw)
 
 
 def say(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def say_bytes(answer: bytes) -> None:
+    sys.stdout.buffer.write(answer)
+    sys.stdout.buffer.flush()

@@ -9,8 +9,8 @@ import typer
 from typer.core import TyperGroup
 
 import sweeper
-from sweeper.errors import SweeperError
-from sweeper.report.formats import Format
+from sweeper.errors import ConfigError, SweeperError
+from sweeper.report.formats import Format, refuse_parquet
 
 if TYPE_CHECKING:
     from sweeper.store.connection import Store
@@ -53,12 +53,50 @@ def _options(
     """What is said before a command."""
 
 
+DEFAULT_STORE = "sqlite:///runs/sweeper.db"
+
+
+def _writable(format: Format) -> Format:
+    """Parquet only where it can be written, and never to a terminal; said before the work."""
+    if format is Format.PARQUET:
+        refuse_parquet()
+        if sys.stdout.isatty():
+            raise ConfigError("Parquet is no text, and stdout is a terminal: write it to a file with > FILE.parquet")
+    return format
+
+
+def _study_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """For the shell's completion; what goes wrong there must not be printed into a half-typed line."""
+    from sweeper.store import reads
+    from sweeper.store.connection import Store
+
+    try:
+        names = reads.study_names(Store(ctx.params.get("store") or DEFAULT_STORE))
+    except SweeperError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def trial_numbers(ctx: typer.Context, incomplete: str) -> list[str]:
+    try:
+        _, study = open_study(ctx.params.get("store") or DEFAULT_STORE, ctx.params.get("study"))
+    except SweeperError:
+        return []
+    return [str(number) for number in range(study.next_number) if str(number).startswith(incomplete)]
+
+
 StoreUrl = Annotated[
     str, typer.Option("--store", envvar="SWEEPER_STORE", metavar="URL", help="The study store, an SQLAlchemy URL.")
 ]
-StudyName = Annotated[str | None, typer.Option("--study", metavar="NAME", help="The study; by default the newest.")]
-In = Annotated[Format, typer.Option("--format", help="Tables for eyes; json and csv with every digit.")]
-DEFAULT_STORE = "sqlite:///runs/sweeper.db"
+StudyName = Annotated[
+    str | None,
+    typer.Option("--study", metavar="NAME", help="The study; by default the newest.", autocompletion=_study_names),
+]
+In = Annotated[
+    Format,
+    typer.Option("--format", callback=_writable, help="Tables for eyes; json, csv and parquet with every digit."),
+]
+Number = Annotated[int, typer.Argument(help="The trial's number.", autocompletion=trial_numbers)]
 
 
 def open_study(url: str, name: str | None) -> tuple[Store, StudyRecord]:

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from sweeper.cli.answers import say
+from sweeper.cli.answers import tell
 from sweeper.cli.app import In, app
-from sweeper.report.formats import Format, as_csv, as_json
+from sweeper.report.formats import Format
 
 COLUMNS = ("rate", "loss", "smooth")
 
@@ -47,13 +47,9 @@ def check(
     words = plain(shlex.join(["python", place(script), *(overrides or ())]))
     print(f"{repeats} ramps of {steps} steps: {words}", file=sys.stderr, flush=True)
     found = checks.lr_of_script(script, overrides or (), ramp)
-    if format is Format.JSON:
-        say(as_json(found.as_json()))
-    elif format is Format.CSV:
-        rows = zip(found.found.rates, found.found.losses, found.found.smooth, strict=True)
-        say(as_csv([dict(zip(COLUMNS, row, strict=True)) for row in rows], COLUMNS))
-    else:
-        print(plain(report.text(found)))
+    curve = zip(found.found.rates, found.found.losses, found.found.smooth, strict=True)
+    rows = [dict(zip(COLUMNS, row, strict=True)) for row in curve]
+    tell(format, rows, COLUMNS, lambda _: print(plain(report.text(found))), whole=found.as_json())
     if plot is not None:
         report.png(found, plot)
         print(f"the picture: {place(plot)}", file=sys.stderr)

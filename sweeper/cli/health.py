@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.cli.answers import say
+from sweeper.cli.answers import tell
 from sweeper.cli.app import DEFAULT_STORE, In, StoreUrl, app
 from sweeper.errors import SweeperError
-from sweeper.report.formats import Format, as_csv, as_json
+from sweeper.report.formats import Format
 
 if TYPE_CHECKING:
     from sweeper.doctor import Finding, Repair
@@ -50,16 +50,12 @@ def doctor(
 
 def _show(found: list[Finding], format: Format, store: str, study: str | None) -> None:
     from sweeper.doctor import COLUMNS
-    from sweeper.report import checkup, tables
+    from sweeper.report import checkup
 
     rows = [finding.as_row() for finding in found]
-    if format is Format.JSON:
-        say(as_json(rows))
-    elif format is Format.CSV:
-        say(as_csv(rows, COLUMNS))
-    else:
-        words = [*(["--study", study] if study else []), *([] if store == DEFAULT_STORE else ["--store", store])]
-        tables.page().print(checkup.draw(rows, shlex.join(["sweeper", "doctor", "--fix", *words])), crop=False)
+    words = [*(["--study", study] if study else []), *([] if store == DEFAULT_STORE else ["--store", store])]
+    cure = shlex.join(["sweeper", "doctor", "--fix", *words])
+    tell(format, rows, COLUMNS, lambda page: page.print(checkup.draw(rows, cure), crop=False))
 
 
 def _repair(repairs: list[Repair], yes: bool) -> None:

@@ -4,36 +4,66 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.cli.answers import answer, listing, say
-from sweeper.cli.app import DEFAULT_STORE, In, StoreUrl, StudyName, app, open_study
-from sweeper.report.formats import Format, as_csv, as_json
+from sweeper.cli.answers import listing, tell, tell_trials
+from sweeper.cli.app import DEFAULT_STORE, In, Number, StoreUrl, StudyName, app, open_study
+from sweeper.report.formats import Format
 from sweeper.trial import TrialState
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sweeper.store.columns import Columns
 
 LAST = 100
 """Trials that a table shows unless it is asked for more."""
 
+States = Annotated[
+    list[TrialState] | None,
+    typer.Option("--state", case_sensitive=False, help="Only these; may be given several times."),
+]
+Stages = Annotated[
+    list[str] | None, typer.Option("--stage", metavar="NAME", help="Only those of that stage, or its number; likewise.")
+]
+Where = Annotated[
+    str | None, typer.Option("--where", metavar="CONDITION", help="Only those: 'params.lr < 1e-3 and depth in (2, 3)'.")
+]
+Sort = Annotated[
+    list[str] | None,
+    typer.Option("--sort", metavar="COLUMN", help="By that, -COLUMN: the largest first; likewise."),
+]
+
 
 @app.command()
-def status(store: StoreUrl = DEFAULT_STORE, study: StudyName = None, format: In = Format.TABLE) -> None:
+def status(
+    store: StoreUrl = DEFAULT_STORE,
+    study: StudyName = None,
+    format: In = Format.TABLE,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Go on looking until it is complete, or Ctrl-C.")
+    ] = False,
+) -> None:
     """How the study stands.
 
     Done and budget, what runs, the best, failures by reason, workers, time left.
     """
+    if watch and format is not Format.TABLE:
+        raise typer.BadParameter("what is watched is a table: leave out --format", param_hint="--watch")
     opened, record = open_study(store, study)
-    from sweeper.report import standing, tables
+    from sweeper.report import standing
     from sweeper.report.progress import snapshot
 
+    if watch:
+        from sweeper.report.watching import watch as look_on
+
+        return look_on(opened, record)
     progress = snapshot(opened, record)
-    if format is not Format.TABLE:
-        rows = [standing.flat(progress)]
-        say(as_json(standing.nested(progress)) if format is Format.JSON else as_csv(rows, list(rows[0])))
-        return
-    page = tables.page()
-    page.print(standing.draw(opened, progress, page.width))
+    row = standing.flat(progress)
+    whole = standing.nested(progress)
+    tell(format, [row], list(row), lambda page: page.print(standing.draw(opened, progress, page.width)), whole=whole)
 
 
 @app.command()
@@ -52,18 +82,37 @@ def best(
     study: StudyName = None,
     format: In = Format.TABLE,
     top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="How many trials.")] = 1,
+    where: Where = None,
+    command: Annotated[
+        bool, typer.Option("--command", help="Only the line that trains it again, and no more.")
+    ] = False,
 ) -> None:
-    """The best trials, the best first, and how sure that is."""
+    """The best trials, the best first, and how sure that is.
+
+    --command: one line a trial; where some were confirmed, the winner is that with the best repeats.
+    """
+    if command and format is not Format.TABLE:
+        raise typer.BadParameter("a command has no other format: leave out --format", param_hint="--command")
     opened, record = open_study(store, study)
-    from sweeper.report import confirmed, tables
     from sweeper.report.hidden import marked
+    from sweeper.report.selection import best_where
     from sweeper.store import reads
     from sweeper.store.columns import trial_columns
 
-    numbers = [trial.number for trial in reads.best(opened, record, top)]
+    if where is None:
+        numbers = [trial.number for trial in reads.best(opened, record, top)]
+    else:
+        numbers = best_where(opened, record, where, top)
+    if command:
+        from sweeper.report import command as commands
+
+        return print("\n".join(commands.of_best(opened, record, numbers, confirmed=top == 1 and where is None)))
     columns = marked(opened, record, trial_columns(opened, record, numbers=numbers))
-    answer(record, columns, format, states=False, nothing="has no complete trial yet")
+    nothing = "has no complete trial yet" if where is None else f"has no complete trial where {where}"
+    tell_trials(opened, record, columns, format, states=False, nothing=nothing, also=_named(columns, where))
     if numbers and format is Format.TABLE:
+        from sweeper.report import confirmed, tables
+
         confirmed.print_on(tables.page(), opened, record)
 
 
@@ -72,49 +121,60 @@ def trials(
     store: StoreUrl = DEFAULT_STORE,
     study: StudyName = None,
     format: In = Format.TABLE,
-    state: Annotated[
-        list[TrialState] | None,
-        typer.Option("--state", case_sensitive=False, help="Only these; may be given several times."),
+    state: States = None,
+    stage: Stages = None,
+    where: Where = None,
+    sort: Sort = None,
+    top: Annotated[
+        int | None,
+        typer.Option("--top", min=1, metavar="K", help="The first K in that order; without --sort, the best."),
     ] = None,
     last: Annotated[
         int | None,
         typer.Option("--last", min=0, metavar="N", help=f"The newest N; 0: all. A table shows {LAST} by default."),
     ] = None,
 ) -> None:
-    """The trials by number."""
-    opened, record = open_study(store, study)
-    from sweeper.report.hidden import marked
-    from sweeper.store.columns import trial_columns
+    """The trials by number, or some of them in another order.
 
-    bound = LAST if last is None and format is Format.TABLE else last
-    columns = marked(opened, record, trial_columns(opened, record, states=state or (), last=bound or None))
-    answer(record, columns, format, states=True, nothing=f"has no {' or '.join(state or [])} trial".replace("  ", " "))
-    if last is None and format is Format.TABLE and len(columns["number"]) == LAST:
-        print(f"the newest {LAST}; all of them: --last 0", file=sys.stderr)
+    A condition has names, numbers, 'text', < <= == != >= >, in, and or not, + - * /. A name is a column of
+    --format csv, or its ending: lr for params.optimizer.lr; between `backquotes` it may hold anything.
+    """
+    opened, record = open_study(store, study)
+    from sweeper.report.selection import Selection
+
+    bounded = last is None and top is None and format is Format.TABLE
+    newest, first = (LAST, None) if bounded and not sort else (last or None, LAST if bounded else top)
+    asked = Selection(state or (), stage or (), where, sort or (), first, newest)
+    columns = asked.of(opened, record)
+    kinds = " or ".join(state or [])
+    nothing = f"has no {kinds} trial".replace("  ", " ") + (" of that kind" if stage or where else "")
+    tell_trials(opened, record, columns, format, states=True, nothing=nothing, also=asked.used(columns))
+    if bounded and len(columns["number"]) == LAST:
+        print(f"the {'first' if sort else 'newest'} {LAST}; all of them: --last 0", file=sys.stderr)
 
 
 @app.command()
 def show(
-    number: Annotated[int, typer.Argument(help="The trial's number.")],
+    number: Number,
     store: StoreUrl = DEFAULT_STORE,
     study: StudyName = None,
     format: In = Format.TABLE,
 ) -> None:
     """Everything of one trial.
 
-    Parameters, curve, checkpoints, failure, log, and the command to train it again; as csv: its epochs.
+    Parameters in their ranges, curve, checkpoints, failure, the end of its log, and the command to train it again; as
+    csv: its epochs.
     """
     opened, record = open_study(store, study)
-    from sweeper.report import sheet, tables
+    from sweeper.report import sheet
 
     trial = sheet.collect(opened, record, number)
-    if format is Format.JSON:
-        say(as_json(trial))
-    elif format is Format.CSV:
-        say(as_csv(trial["epochs"], list(trial["epochs"][0]) if trial["epochs"] else ["number", "epoch", "value"]))
-    else:
-        page = tables.page()
+    columns = list(trial["epochs"][0]) if trial["epochs"] else ["number", "epoch", "value"]
+
+    def draw(page: Console) -> None:
         page.print(sheet.draw(trial, page.width), crop=False)
+
+    tell(format, trial["epochs"], columns, draw, whole=trial)
 
 
 @app.command()
@@ -123,15 +183,21 @@ def export(
     store: StoreUrl = DEFAULT_STORE,
     study: StudyName = None,
     epochs: Annotated[bool, typer.Option("--epochs", help="Every reported epoch instead of the trials.")] = False,
+    state: States = None,
+    stage: Stages = None,
+    where: Where = None,
+    sort: Sort = None,
 ) -> None:
-    """Write all trials to a file.
+    """Write all trials, or some, to a file.
 
     With every digit, in flat columns: params.<name>, metrics.<name>.
     """
     from sweeper.report.export import write
+    from sweeper.report.selection import Selection
 
     opened, record = open_study(store, study)
-    count = write(opened, record, file, epochs=epochs)
+    selection = Selection(state or (), stage or (), where, sort or ())
+    count = write(opened, record, file, epochs=epochs, selection=selection)
     print(f"{count} {'epochs' if epochs else 'trials'} of {record.name} in {file}")
 
 
@@ -142,16 +208,11 @@ def borders(store: StoreUrl = DEFAULT_STORE, study: StudyName = None, format: In
     For each range, where the best trials lie in it, whether they crowd an edge, and what to do.
     """
     opened, record = open_study(store, study)
-    from sweeper.report import edges, tables
+    from sweeper.report import edges
 
     found = edges.judge(opened, record)
-    if format is Format.JSON:
-        say(as_json(edges.collect(found)))
-    elif format is Format.CSV:
-        say(as_csv(edges.collect(found), list(edges.COLUMNS)))
-    else:
-        page = tables.page()
-        page.print(edges.draw(found, page.width))
+    rows = edges.collect(found)
+    tell(format, rows, list(edges.COLUMNS), lambda page: page.print(edges.draw(found, page.width)))
 
 
 @app.command()
@@ -161,16 +222,14 @@ def stages(store: StoreUrl = DEFAULT_STORE, study: StudyName = None, format: In 
     The stages and who trains there, the ranges as they began and are, and every move of them with its reason.
     """
     opened, record = open_study(store, study)
-    from sweeper.report import lineage, tables
+    from sweeper.report import lineage
 
     found = lineage.collect(opened, record)
-    if format is Format.JSON:
-        say(as_json(found))
-    elif format is Format.CSV:
-        say(as_csv(found["stages"], lineage.STAGE))
-    else:
-        page = tables.page()
+
+    def draw(page: Console) -> None:
         page.print(lineage.draw(record, found, page.width), crop=False)
+
+    tell(format, found["stages"], lineage.STAGE, draw, whole=found)
 
 
 @app.command()
@@ -180,17 +239,12 @@ def failures(store: StoreUrl = DEFAULT_STORE, study: StudyName = None, format: I
     The most frequent first, each with its trials, one traceback and the path of its log.
     """
     opened, record = open_study(store, study)
-    from sweeper.report import causes, tables
+    from sweeper.report import causes
 
     found = causes.collect(opened, record)
-    if format is Format.JSON:
-        say(as_json(found))
-    elif format is Format.CSV:
-        say(as_csv(found, causes.COLUMNS))
-    elif not found:
-        print(f"The study {record.name} has no failed trial.")
-    else:
-        tables.page().print(causes.draw(opened, record, found), crop=False)
+    if not found and format is Format.TABLE:
+        return print(f"The study {record.name} has no failed trial.")
+    tell(format, found, causes.COLUMNS, lambda page: page.print(causes.draw(opened, record, found), crop=False))
 
 
 @app.command()
@@ -216,3 +270,9 @@ def events(
 
     rows = history.events(opened, record)[-last:]
     listing(rows, history.EVENT, format, history.event_cells, f"Nothing happened in {record.name} yet.")
+
+
+def _named(columns: Columns, where: str | None) -> list[str]:
+    from sweeper.report.condition import names_in
+
+    return names_in(where, columns) if where else []

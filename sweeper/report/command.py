@@ -7,12 +7,15 @@ with a key `seed` or without.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sweeper.errors import StoreError
 from sweeper.handle import SEED
 from sweeper.report.numbers import place
+from sweeper.store import reads
+from sweeper.store.connection import Store
 from sweeper.trial import StudyRecord
 
 
@@ -35,6 +38,27 @@ def train_command(
     surroundings = {"OMP_NUM_THREADS": threads, SEED: seed}
     words = [f"{name}={value}" for name, value in surroundings.items() if value is not None]
     return " ".join([*words, *map(shlex.quote, ["python", place(path), *train_overrides(study, params)])])
+
+
+def of_best(store: Store, study: StudyRecord, numbers: Sequence[int], *, confirmed: bool) -> list[str]:
+    """The lines that train these trials; `confirmed`: of the one whose repeats are the best, where there are any.
+
+    Raises StoreError where there is no such line.
+    """
+    from sweeper.report.confirmed import leader
+
+    if study.confirmed is not None and confirmed and (first := leader(store, study)) is not None:
+        numbers = [first]
+    trials = [reads.trial(store, study.id, number) for number in numbers]
+    lines = [train_command(study, trial["params"], trial["seed"], trial["threads"]) for trial in trials]
+    if not lines:
+        raise StoreError(f"The study {study.name} has no such complete trial yet, so there is nothing to train again.")
+    if None in lines:
+        raise StoreError(
+            f"A command trains trials of a Hydra script, but {study.name} is of sweeper.run(function): "
+            f"sweeper.load_study({study.name!r}).rerun({numbers[0]}, function) trains trial {numbers[0]} again."
+        )
+    return [line for line in lines if line is not None]
 
 
 def train_overrides(study: StudyRecord, params: Mapping[str, Any]) -> list[str]:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweeper.errors import ConfigError
-from sweeper.report.formats import as_csv, as_json
-from sweeper.report.hidden import marked
+from sweeper.report.formats import as_csv, as_json, parquet_of, refuse_parquet
+from sweeper.report.selection import Selection
 from sweeper.store import columns
 from sweeper.store.connection import Store
 from sweeper.trial import StudyRecord
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 ENDINGS = (".csv", ".json", ".parquet")
 
 
-def write(store: Store, study: StudyRecord, file: Path, *, epochs: bool = False) -> int:
-    """Write every trial, or every epoch, to `file` and return how many; raises ConfigError.
+def write(
+    store: Store, study: StudyRecord, file: Path, *, epochs: bool = False, selection: Selection | None = None
+) -> int:
+    """Write the trials, or their epochs, to `file` and return how many; raises ConfigError.
 
     Another program that reads the file sees the old one or the new one, never a half.
     """
@@ -24,9 +31,11 @@ def write(store: Store, study: StudyRecord, file: Path, *, epochs: bool = False)
         raise ConfigError(f"An export's name ends with {', '.join(ENDINGS)}, but got {str(file)!r}.")
     if not file.absolute().parent.is_dir():
         raise ConfigError(f"An export goes to a folder that exists, but {file.parent} does not: make it first.")
+    if file.suffix == ".parquet":
+        refuse_parquet()
     building = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        count = _write(store, study, building, file.suffix, epochs)
+        count = _write(store, study, building, file.suffix, epochs, selection or Selection())
         os.replace(building, file)
     except OSError as error:
         raise ConfigError(f"The export {file} cannot be written: {error}.") from error
@@ -35,29 +44,35 @@ def write(store: Store, study: StudyRecord, file: Path, *, epochs: bool = False)
     return count
 
 
-def _write(store: Store, study: StudyRecord, file: Path, ending: str, epochs: bool) -> int:
+def _write(store: Store, study: StudyRecord, file: Path, ending: str, epochs: bool, selection: Selection) -> int:
+    if epochs:
+        chosen = None if selection == Selection() else selection.of(store, study)["number"]
+        found = _epochs(store, study, chosen)
+    else:
+        found = selection.of(store, study)
     if ending == ".parquet":
-        return _write_parquet(store, study, file, epochs)
-    collected = columns.epoch_columns(store, study) if epochs else _trials(store, study)
-    rows = columns.rows(collected)
-    text = as_csv(rows, list(collected)) if ending == ".csv" else as_json(rows)
-    file.write_text(text, encoding="utf-8")
-    return len(rows)
+        file.write_bytes(parquet_of(frame(store, study, found["number"], epochs=epochs)))
+    else:
+        rows = columns.rows(found)
+        file.write_text(as_csv(rows, list(found)) if ending == ".csv" else as_json(rows), encoding="utf-8")
+    return len(found["number"])
 
 
-def _trials(store: Store, study: StudyRecord) -> columns.Columns:
-    return marked(store, study, columns.trial_columns(store, study))
+def _epochs(store: Store, study: StudyRecord, chosen: Sequence[int] | None) -> columns.Columns:
+    found = columns.epoch_columns(store, study)
+    if chosen is None:
+        return found
+    meant = set(chosen)
+    rows = [row for row, number in enumerate(found["number"]) if number in meant]
+    return {name: [values[row] for row in rows] for name, values in found.items()}
 
 
-def _write_parquet(store: Store, study: StudyRecord, file: Path, epochs: bool) -> int:
+def frame(store: Store, study: StudyRecord, numbers: Sequence[int], *, epochs: bool = False) -> pd.DataFrame:
+    """Those trials in that order, or the epochs of those trials, with the types that a study has in Python."""
     from sweeper.study import Study
 
     asked = Study(store, study)
-    frame = asked.epochs() if epochs else asked.trials()
-    try:
-        frame.to_parquet(file)
-    except ImportError:
-        raise ConfigError(
-            "An export to .parquet needs pyarrow, which is not installed: pip install pyarrow, or write .csv."
-        ) from None
-    return len(frame)
+    if epochs:
+        every = asked.epochs()
+        return every[every["number"].isin(set(numbers))].reset_index(drop=True)
+    return asked.trials().set_index("number", drop=False).loc[list(numbers)].reset_index(drop=True)

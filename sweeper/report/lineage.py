@@ -108,7 +108,9 @@ def words(move: Mapping[str, Any]) -> str:
 
 
 def draw(study: StudyRecord, found: Mapping[str, Any], width: int) -> RenderableType:
-    parts: list[RenderableType] = [tables.fitted([_stage_cells(row) for row in found["stages"]], width), Text()]
+    stages = [_stage_cells(row) for row in found["stages"]]
+    told = [name for name in stages[0] if any(row[name] for row in stages)]  # states that no trial is in tell nothing
+    parts: list[RenderableType] = [tables.fitted([{name: row[name] for name in told} for row in stages], width), Text()]
     moved = [row for row in found["ranges"] if row["scale"] != "choices"]
     if moved:
         parts += [tables.fitted([_range_cells(row) for row in moved], width), Text()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from sweeper.errors import StoreError
-from sweeper.report import tables
+from sweeper.report import places, tables
 from sweeper.report.command import train_command
 from sweeper.report.numbers import duration, number, place, plain, reason, size, sparkline
 from sweeper.store import reads
@@ -20,6 +21,7 @@ from sweeper.trial import StudyRecord
 
 CURVE_LINES = 20
 TRACEBACK_LINES = 15
+LOG_LINES, LOG_BYTES = 12, 16_384
 
 
 def collect(store: Store, study: StudyRecord, number: int) -> dict[str, Any]:
@@ -29,10 +31,13 @@ def collect(store: Store, study: StudyRecord, number: int) -> dict[str, Any]:
     trial = reads.trial(store, study.id, number)
     folder = Path(study.folder) / f"{number:04d}"
     best = next(iter(reads.best(store, study, 1)), None)
+    log = log_of(folder, trial["log"])
     return {
         "study": study.name,
         **{name: trial[name] for name in ("number", "state", "value", "params", "metrics", "stage", "seed")},
         "metric": study.metric,
+        "stage_name": study.plan["stages"][trial["stage"]]["name"],
+        "places": places.collect(places.current(store, study), trial["params"] or {}),
         "is_best": best is not None and best.number == number,
         **{name: trial[name] for name in ("epochs_done", "target_epochs", "seconds", "attempt", "host", "device")},
         **{name: iso(trial[name]) for name in ("created", "started", "finished")},
@@ -42,7 +47,8 @@ def collect(store: Store, study: StudyRecord, number: int) -> dict[str, Any]:
         "message": trial["message"],
         "traceback": trial["traceback"],
         "folder": str(folder),
-        "log": log_of(folder, trial["log"]),
+        "log": log,
+        "log_end": end_of(log) if trial["failure"] else None,
         "epochs": rows(epoch_columns(store, study, number)),
         "checkpoints": _checkpoints(store, study, number, folder),
         "command": train_command(study, trial["params"], trial["seed"], trial["threads"]) if trial["params"] else None,
@@ -53,6 +59,18 @@ def log_of(folder: Path, worker_log: str | None) -> str | None:
     """The trial's own log, else its worker's: a file, or a folder that holds `worker.log`."""
     worker = [Path(worker_log) / "worker.log", Path(worker_log)] if worker_log else []
     return next((str(path) for path in (folder / "train.log", *worker) if path.exists()), worker_log)
+
+
+def end_of(log: str | None) -> str | None:
+    """The last lines of a log; None where there is none, or it cannot be read."""
+    try:
+        with open(log or "", "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - LOG_BYTES))
+            lines = file.read().decode("utf-8", errors="replace").rstrip().splitlines()
+    except OSError:
+        return None
+    return "\n".join(lines[-LOG_LINES:])
 
 
 def _checkpoints(store: Store, study: StudyRecord, number: int, folder: Path) -> list[dict[str, Any]]:
@@ -80,7 +98,8 @@ def draw(trial: Mapping[str, Any], width: int) -> RenderableType:
     parts: list[RenderableType] = [_head(trial)]
     for title, body in (
         ("failure", _failure(trial)),
-        ("parameters", _parameters(trial)),
+        ("the end of its log", _log_end(trial)),
+        ("parameters", _parameters(trial, width)),
         ("epochs", _curve(trial, width)),
         ("checkpoints", _kept(trial)),
         ("files", _files(trial)),
@@ -96,6 +115,7 @@ def _head(trial: Mapping[str, Any]) -> Text:
     best = ", the best of the study" if trial["is_best"] else ""
     state = str(trial["state"])
     facts = [
+        f"stage {plain(trial['stage_name'])}",
         f"repeats trial {trial['repeats']}" if trial["repeats"] is not None else "",
         f"on {trial['device']} of {trial['host']}" if trial["host"] else "",
         f"attempt {trial['attempt']}" if trial["attempt"] > 1 else "",
@@ -121,11 +141,25 @@ def _whole(text: str) -> Text:
     return Text(text, no_wrap=True, overflow="ignore")
 
 
-def _parameters(trial: Mapping[str, Any]) -> list[Text]:
+def _parameters(trial: Mapping[str, Any], width: int) -> list[Text]:
+    """Each with its place in the range that is searched now, the line of it as the terminal has room."""
     if trial["params"] is None:
         return [Text("none yet: its worker has not proposed them", style="dim")]
-    room = max(map(len, trial["params"]), default=0)
-    return [Text(f"{name:<{room}}  {number(value)}") for name, value in trial["params"].items()]
+    rows = trial["places"]
+    room = max((len(row["parameter"]) for row in rows), default=0)
+    wide = max((len(number(row["value"])) for row in rows), default=0)
+    lines = [
+        Text.assemble(
+            f"{plain(row['parameter']):<{room}}  {number(row['value']):<{wide}}  ",
+            (f"{places.mark(row):<{places.LENGTH + 3}}  " if any(each["scale"] != "choices" for each in rows) else ""),
+            (places.words(row), "dim"),
+        )
+        for row in rows
+    ]
+    for text in lines:
+        text.truncate(width, overflow="ellipsis")
+        text.rstrip()
+    return lines
 
 
 def _curve(trial: Mapping[str, Any], width: int) -> list[RenderableType]:
@@ -171,9 +205,15 @@ def _kept(trial: Mapping[str, Any]) -> list[Text]:
             f"{place(row['path'])}  {size(row['size_bytes'])}",
             ("  best" if row["is_best"] else "", "bold green"),
             ("" if row["exists"] else "  missing on the disk", "red"),
+            no_wrap=True,
+            overflow="ignore",
         )
         for row in trial["checkpoints"]
     ]
+
+
+def _log_end(trial: Mapping[str, Any]) -> list[Text]:
+    return [Text("\n".join(map(plain, trial["log_end"].splitlines())))] if trial["log_end"] else []
 
 
 def _failure(trial: Mapping[str, Any]) -> list[Text]:

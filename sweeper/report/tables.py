@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.report.numbers import MISSING, number
+from sweeper.report.numbers import line as one_line
 
 UNBOUNDED = 10_000
 """Columns of a page that is no terminal."""
@@ -41,18 +42,23 @@ def page(stream: IO[str] | None = None) -> Console:
 
 
 def trial_cells(
-    rows: Sequence[Row], metric: str, constant: Iterable[str] = (), *, states: bool
+    rows: Sequence[Row], metric: str, constant: Iterable[str] = (), *, states: bool, also: Sequence[str] = ()
 ) -> list[dict[str, str]]:
-    """Flat rows of trials (`columns.rows`) as cells under short headers; `constant` parameters cannot vary."""
+    """Flat rows of trials (`columns.rows`) as cells under short headers; `constant` parameters cannot vary.
+
+    `also`: columns that are shown in any case.
+    """
     names = [name for name in (rows[0] if rows else ()) if name.startswith("params.")]
     params = [
         name
         for name in names
-        if name.removeprefix("params.") not in constant and any(row[name] is not None for row in rows)
+        if name in also or (name.removeprefix("params.") not in constant and any(row[name] is not None for row in rows))
     ]
     others = other_metrics([name for row in rows[:1] for name in row if name.startswith("metrics.")], metric)
     own = ["trial", "state", "epochs", "seconds", metric, *(name.removeprefix("metrics.") for name in others)]
     headers = short_names([name.removeprefix("params.") for name in params], own)
+    shown = {*own, *headers, *params, f"metrics.{metric}", *others, "number", "value", "epochs_done"}
+    more = {name.removeprefix("metrics."): name for name in also if name not in shown}
     return [
         {
             "trial": str(row["number"]),
@@ -60,6 +66,7 @@ def trial_cells(
             metric: number(row["value"], pad=True),
             **{name.removeprefix("metrics."): number(row[name], pad=True) for name in others},
             **{header: number(row[name]) for header, name in zip(headers, params, strict=True)},
+            **{header: one_line(number(row[name]), 60) for header, name in more.items()},
             **({"epochs": str(row["epochs_done"]), "seconds": number(row["seconds"], pad=True)} if states else {}),
         }
         for row in rows
@@ -175,4 +182,4 @@ def _folded(header: str, width: int) -> str:
 
 def _is_number(text: str) -> bool:
     """A number, `5/20`, or nothing."""
-    return text == MISSING or NUMBER.fullmatch(text) is not None
+    return text in (MISSING, "") or NUMBER.fullmatch(text) is not None

@@ -83,7 +83,7 @@ class Store:
             except ModuleNotFoundError:
                 raise StoreError("A PostgreSQL store needs psycopg: pip install 'sweeper[postgres]'.") from None
         if self.read_only:
-            engine = sa.create_engine("sqlite://", creator=lambda: _look_only(self.path), poolclass=sa.NullPool)
+            engine = sa.create_engine("sqlite://", creator=lambda: look_only(self.path), poolclass=sa.NullPool)
             sa.event.listen(engine, "begin", _begin)
             return engine
         engine = sa.create_engine(self.url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
@@ -268,7 +268,7 @@ def _why_read_only(path: Path | None) -> str | None:
     return None
 
 
-def _look_only(path: Path | None) -> sqlite3.Connection:
+def look_only(path: Path | None) -> sqlite3.Connection:
     """A connection that leaves no file behind.
 
     Without a journal (-wal) nobody has the store open: then it is read as it lies there (`immutable`), since SQLite

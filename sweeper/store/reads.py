@@ -442,3 +442,15 @@ def epoch_table(
         query = query.where(epochs.c.number == number)
     with store.read() as connection:
         return connection.execute(query).all()
+
+
+def stretches(store: Store, study_id: int) -> dict[int, list[tuple[float, float]]]:
+    """When each trial trained: the begin of the first epoch and the end of the last one of each of its attempts."""
+    begin, end = sa.func.min(epochs.c.reported - epochs.c.seconds), sa.func.max(epochs.c.reported)
+    query = sa.select(epochs.c.number, begin, end).where(epochs.c.study_id == study_id)
+    found: dict[int, list[tuple[float, float]]] = {}
+    with store.read() as connection:
+        grouped = query.group_by(epochs.c.number, epochs.c.attempt).order_by(epochs.c.number, epochs.c.attempt)
+        for number, first, last in connection.execute(grouped):
+            found.setdefault(number, []).append((first, last))
+    return found

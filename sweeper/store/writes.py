@@ -29,12 +29,20 @@ from sweeper.trial import EpochReport, Failure, Lease, StudyState, TrialState
 def create_study(store: Store, definition: Mapping[str, Any], stage_rows: Iterable[Mapping[str, Any]]) -> int:
     """Add a study with its stages; raises StudyTaken when the name is (another process was first)."""
     with store.write() as connection:
-        if connection.scalar(sa.select(studies.c.id).where(studies.c.name == definition["name"])) is not None:
-            raise StudyTaken(f"A study's name must be new in its store, but {definition['name']!r} is taken.")
-        study_id = inserted(connection, studies.insert().values(**definition))
-        for row in stage_rows:
-            connection.execute(stages.insert().values(study_id=study_id, **row))
+        study_id = insert_study(connection, definition, stage_rows)
         note_event(connection, study_id, "created", f"study {definition['name']} created")
+    return study_id
+
+
+def insert_study(
+    connection: sa.Connection, definition: Mapping[str, Any], stage_rows: Iterable[Mapping[str, Any]]
+) -> int:
+    """Inside the caller's transaction. Raises StudyTaken."""
+    if connection.scalar(sa.select(studies.c.id).where(studies.c.name == definition["name"])) is not None:
+        raise StudyTaken(f"A study's name must be new in its store, but {definition['name']!r} is taken.")
+    study_id = inserted(connection, studies.insert().values(**definition))
+    for row in stage_rows:
+        connection.execute(stages.insert().values(study_id=study_id, **row))
     return study_id
 
 

@@ -1,0 +1,53 @@
+"""A study in Optuna's hands and back: its dashboard, live, and its databases."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sweeper.cli.app import DEFAULT_STORE, StoreUrl, StudyName, app, open_study
+
+
+@app.command()
+def dashboard(
+    store: StoreUrl = DEFAULT_STORE,
+    study: StudyName = None,
+    optuna: Annotated[bool, typer.Option("--optuna", help="Optuna's own dashboard.")] = False,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="N", help="0: any that is free.")] = 8080,
+) -> None:
+    """Watch the study in a browser, while it runs.
+
+    For this machine alone; Ctrl-C ends it.
+    """
+    if not optuna:
+        raise typer.BadParameter("there is Optuna's: --optuna; a page of our own is written by `sweeper report`")
+    opened, record = open_study(store, study)
+    from sweeper.exchange import dashboard
+
+    with dashboard.server(opened, port) as server:
+        print(f"{dashboard.address(server, record.id)}  (Ctrl-C ends it)", flush=True)
+        server.run()
+
+
+@app.command("import")
+def import_(
+    source: Annotated[
+        str, typer.Argument(metavar="FILE", help="Optuna's database: a file (SQLite or journal), or a URL.")
+    ],
+    store: StoreUrl = DEFAULT_STORE,
+    study: Annotated[str | None, typer.Option("--study", metavar="NAME", help="Which, where it holds several.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="Its name here; by default the same.")
+    ] = None,
+) -> None:
+    """Take over a study of Optuna's.
+
+    As a paused study, to ask like any other, and for `from_study` to begin where it ended.
+    """
+    from sweeper.exchange import intake
+    from sweeper.store.connection import Store
+
+    found = intake.read(source, study)
+    record = found.add(Store(store, create=True), name)
+    print(f"{record.next_number} trials of {found.name} in {record.name}: sweeper best --study {record.name}")

@@ -1,0 +1,219 @@
+"""Who trained what when: the workers' time in lanes, on a clock that stands still while no worker lives."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sweeper.report.progress import lives
+from sweeper.store import reads
+from sweeper.store.breaker import device_name
+from sweeper.store.connection import Store
+from sweeper.trial import StudyRecord
+
+MAX_TRIALS = 20_000
+"""Of a larger study each trial is one stretch, from its start to its end or as long as it trained."""
+MAX_STRETCHES = 2_000
+"""What is drawn; where there are more, neighbours of a lane become one."""
+
+Row = Mapping[str, Any]
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A trial in a lane's hands, in seconds of the sweep. `trials`: how many, where neighbours were merged."""
+
+    lane: int
+    begin: float
+    end: float
+    number: int
+    trials: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """`lanes`: a name for each device slot; `lives`: when a worker lived there; `cuts`: where the sweep had ended."""
+
+    lanes: tuple[str, ...]
+    lives: tuple[tuple[int, float, float], ...]
+    stretches: tuple[Stretch, ...]
+    cuts: tuple[float, ...]
+    seconds: float
+    """That any worker lived."""
+    busy_seconds: float
+    """That workers held a trial, all together."""
+    ends: Mapping[int, float]
+    """When each trial was left for the last time."""
+
+    @property
+    def worker_seconds(self) -> float:
+        return sum(end - begin for _, begin, end in self.lives)
+
+    @property
+    def utilisation(self) -> float | None:
+        """The share of the workers' time in which they held a trial."""
+        return min(1.0, self.busy_seconds / self.worker_seconds) if self.worker_seconds else None
+
+
+class Clock:
+    """Seconds of the sweep: the time in which any of some spans lasted.
+
+    >>> clock = Clock([(100, 110), (105, 120), (500, 510)])
+    >>> clock.at(100), clock.at(119), clock.at(300), clock.at(505), clock.seconds, clock.cuts
+    (0.0, 19.0, 20.0, 25.0, 30.0, (20.0,))
+    """
+
+    def __init__(self, spans: Iterable[Span]) -> None:
+        self._begins: list[float] = []
+        self._ends: list[float] = []
+        self._before: list[float] = []
+        self.seconds = 0.0
+        for begin, end in _merged(spans):
+            self._begins.append(begin)
+            self._ends.append(end)
+            self._before.append(self.seconds)
+            self.seconds += end - begin
+
+    def at(self, moment: float) -> float:
+        index = bisect.bisect_right(self._begins, moment) - 1
+        return 0.0 if index < 0 else float(self._before[index] + min(moment, self._ends[index]) - self._begins[index])
+
+    @property
+    def cuts(self) -> tuple[float, ...]:
+        return tuple(map(float, self._before[1:]))
+
+
+def _merged(spans: Iterable[Span]) -> list[Span]:
+    merged: list[Span] = []
+    for begin, end in sorted(spans):
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((begin, end))
+    return merged
+
+
+def collect(store: Store, study: StudyRecord) -> tuple[Clock, Timeline]:
+    """The clock serves other plots too.
+
+    The store knows the last worker of a trial alone. What it trained before, at an earlier stage or before an
+    interruption, is given to a worker that lived then and held no other trial.
+    """
+    workers = reads.worker_rows(store, study.id)
+    lifetimes = {row["id"]: _lifetime(row) for row in workers}
+    attempts = _attempts(store, study)
+    held = _placed(attempts, lifetimes)
+    for _, worker, begin, end in held:
+        lifetimes[worker] = (min(begin, lifetimes[worker][0]), max(end, lifetimes[worker][1]))
+    clock = Clock(lifetimes.values())
+    lanes, lane_of = _lanes(workers, lifetimes)
+    stretches = [
+        Stretch(lane_of[worker], clock.at(begin), clock.at(end), number) for number, worker, begin, end in held
+    ]
+    return clock, Timeline(
+        lanes=tuple(lanes),
+        lives=tuple((lane_of[worker], clock.at(begin), clock.at(end)) for worker, (begin, end) in lifetimes.items()),
+        stretches=tuple(_bounded(stretches, clock.seconds)),
+        cuts=clock.cuts,
+        seconds=clock.seconds,
+        busy_seconds=sum(stretch.end - stretch.begin for stretch in stretches),
+        ends={number: clock.at(end) for number, _, _, end in sorted(attempts, key=lambda attempt: attempt[-1])},
+    )
+
+
+def _lifetime(row: Row) -> Span:
+    end = row["ended"] if row["ended"] is not None else row["beat"] + (row["beat_seconds_ago"] if lives(row) else 0.0)
+    return row["started"], max(row["started"], end)
+
+
+Attempt = tuple[int, int | None, float, float]
+"""A trial's number, its worker where that is known, begin and end."""
+
+
+def _attempts(store: Store, study: StudyRecord) -> list[Attempt]:
+    """From a trial's first start to its last end, but for the time between its attempts."""
+    table = reads.trial_table(store, study.id, ("number", "worker_id", "started", "finished", "seconds"))
+    epochs = reads.stretches(store, study.id) if len(table) <= MAX_TRIALS else {}
+    found: list[Attempt] = []
+    for number, worker, started, finished, seconds, *_ in table:
+        spans = epochs.get(number) or ([(started, finished or started + seconds)] if started else [])
+        for index, (begin, end) in enumerate(spans):
+            is_last = index == len(spans) - 1
+            first = min(begin, started) if index == 0 and started else begin
+            found.append((number, worker if is_last else None, first, max(end, finished or end) if is_last else end))
+    return found
+
+
+def _placed(attempts: Sequence[Attempt], lifetimes: Mapping[int, Span]) -> list[tuple[int, int, float, float]]:
+    """Each with a worker; an attempt for which none was free is left out."""
+    taken: dict[int, list[Span]] = {worker: [] for worker in lifetimes}
+    placed = []
+    for number, worker, begin, end in attempts:
+        if worker in taken:
+            bisect.insort(taken[worker], (begin, end))
+            placed.append((number, worker, begin, end))
+    for number, worker, begin, end in attempts:
+        if worker is None and (free := _free(begin, end, taken, lifetimes)) is not None:
+            bisect.insort(taken[free], (begin, end))
+            placed.append((number, free, begin, end))
+    return placed
+
+
+def _free(begin: float, end: float, taken: Mapping[int, list[Span]], lifetimes: Mapping[int, Span]) -> int | None:
+    middle = (begin + end) / 2
+    there = (worker for worker, (born, died) in lifetimes.items() if born <= middle <= died)
+    return min(there, key=lambda worker: _overlap(begin, end, taken[worker]), default=None)
+
+
+def _overlap(begin: float, end: float, spans: Sequence[Span]) -> float:
+    index = bisect.bisect_left(spans, (begin, end))
+    return sum(max(0.0, min(end, last) - max(begin, first)) for first, last in spans[max(0, index - 1) : index + 1])
+
+
+def _lanes(workers: Sequence[Row], lifetimes: Mapping[int, Span]) -> tuple[list[str], dict[int, int]]:
+    """A lane for a device slot, with all the workers that came there one after another."""
+    names: list[str] = []
+    ends: list[float] = []
+    lane_of: dict[int, int] = {}
+    for row in sorted(workers, key=lambda row: lifetimes[row["id"]]):
+        begin, end = lifetimes[row["id"]]
+        name = device_name(row["host"], row["slot"], row["device"])
+        free = (lane for lane, known in enumerate(names) if known == name and ends[lane] <= begin)
+        lane = next(free, len(names))
+        if lane == len(names):
+            names.append(name)
+            ends.append(end)
+        ends[lane] = end
+        lane_of[row["id"]] = lane
+    return _told_apart(names), lane_of
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """
+    >>> _told_apart(["cpu of a", "cpu of b", "cpu of a"])
+    ['cpu of a · 1', 'cpu of b', 'cpu of a · 2']
+    """
+    return [
+        name if names.count(name) == 1 else f"{name} · {names[: index + 1].count(name)}"
+        for index, name in enumerate(names)
+    ]
+
+
+def _bounded(stretches: Sequence[Stretch], seconds: float) -> list[Stretch]:
+    """At most `MAX_STRETCHES`, by and large: neighbours with hardly a gap between them are drawn as one."""
+    ordered = sorted(stretches, key=lambda stretch: (stretch.lane, stretch.begin))
+    if len(ordered) <= MAX_STRETCHES:
+        return ordered
+    wide = seconds * max(1, len({stretch.lane for stretch in ordered})) / MAX_STRETCHES
+    merged: list[Stretch] = []
+    for stretch in ordered:
+        last = merged[-1] if merged else None
+        if last and last.lane == stretch.lane and stretch.end - last.begin < wide:
+            end = max(last.end, stretch.end)
+            merged[-1] = replace(last, end=end, trials=last.trials + 1)
+        else:
+            merged.append(stretch)
+    return merged
