@@ -47,7 +47,7 @@ CROWD = 2
 """So many of the top lie at a crowded edge, the best among them."""
 LUCK = 0.01
 """The largest p-value of a slope; less for a zone wider than a tenth, where the best lie by chance more often."""
-MOVING_LUCK = 0.1
+MOVING_LUCK = 0.3
 """For ranges that are to be moved, within limits that a person gave: one widened without need costs little, one that
 stays wrong costs the sweep."""
 FAILING, FAILING_SLOPE = 0.2, 0.05

@@ -86,6 +86,7 @@ def test_a_table_shows_what_was_asked_by(filled: str) -> None:
     head = ask("trials", "--where", "train_loss > 0", "--sort", "device").stdout.splitlines()[0].split()
     assert {"train_loss", "device"} <= set(head)
     assert head.count("lr") == 1
+    assert "seconds" in ask("best", "--where", "seconds > 0").stdout.splitlines()[0].split()
 
 
 def test_a_sorted_table_of_many_is_bounded(url: str) -> None:
@@ -233,6 +234,8 @@ def test_curves_of_the_best_or_of_some(filled: str) -> None:
     text = ask("curves", "1", "--metric", "train_loss", "--metric", "val_accuracy").stdout
     assert "train_loss, bars" in text
     assert "val_accuracy, bars" in text
+    assert "least" not in text
+    assert "at epoch" in ask("curves", "1").stdout
 
 
 def test_long_curves_are_thinned_in_a_table_alone(url: str) -> None:
@@ -348,6 +351,8 @@ def test_sql_in_each_format(filled: str) -> None:
     lines = ask("sql", query).stdout.splitlines()
     assert lines[2].split()[:3] == ["1", "0.123", "optimizer.lr=0.00247"]
     assert told("sql", query)[0]["params"]["model.depth"] == 2
+    assert "2001-09-09 01:46:40" in ask("sql", "select 1e9 as created").stdout
+    assert told("sql", "select 1e9 as created") == [{"created": 1e9}]
     assert told("sql", query)[0]["value"] == 0.123456789
     assert ask("sql", query, "--format", "csv").stdout.splitlines()[0] == "number,value,params,gap"
     assert "gives no row" in ask("sql", "select * from v_best where 0").stdout

@@ -156,6 +156,13 @@ def test_starting_points_follow_from_the_start_seed_and_the_number_whatever_the_
     assert propose(History(), 2) != propose(History(), 2, start_seed=99)
 
 
+def test_every_fifth_trial_explores_where_that_is_cheap(history: History) -> None:
+    explored = {number for number in range(20, 31) if propose(history, number) == propose(History(), number)}
+    assert explored == {20, 25, 30}
+    full_only = {n for n in range(20, 31) if propose(history, n, rungs=(27,)) == propose(History(), n, rungs=(27,))}
+    assert full_only == set()
+
+
 def test_the_search_comes_near_the_best(history: History) -> None:
     best = history.trials[sampler().recommend(history, 1)[0]]  # type: ignore[arg-type]
     assert best.params["optimizer"] == "adam"

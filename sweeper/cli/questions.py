@@ -179,9 +179,14 @@ def show(
 
 @app.command()
 def export(
-    file: Annotated[Path, typer.Argument(help="Its ending says the format: .csv, .json or .parquet.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="Its ending says the format: .csv, .json or .parquet.", show_default=False)
+    ] = None,
     store: StoreUrl = DEFAULT_STORE,
     study: StudyName = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE.db", help="The whole study as one of Optuna's, in SQLite.")
+    ] = None,
     epochs: Annotated[bool, typer.Option("--epochs", help="Every reported epoch instead of the trials.")] = False,
     state: States = None,
     stage: Stages = None,
@@ -192,10 +197,19 @@ def export(
 
     With every digit, in flat columns: params.<name>, metrics.<name>.
     """
+    if (file is None) == (to is None):
+        raise typer.BadParameter("give a file for the trials, or --to FILE.db for Optuna")
+    opened, record = open_study(store, study)
+    if to is not None:
+        if epochs or state or stage or where or sort:
+            raise typer.BadParameter("a study goes to Optuna as a whole: leave out what chooses", param_hint="--to")
+        from sweeper.exchange import database
+
+        return print(f"{database.write(opened, record, to)} trials of {record.name} in {to}")
+    assert file is not None
     from sweeper.report.export import write
     from sweeper.report.selection import Selection
 
-    opened, record = open_study(store, study)
     selection = Selection(state or (), stage or (), where, sort or ())
     count = write(opened, record, file, epochs=epochs, selection=selection)
     print(f"{count} {'epochs' if epochs else 'trials'} of {record.name} in {file}")

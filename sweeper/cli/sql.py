@@ -49,10 +49,13 @@ def sql(
 
 def _cells(row: Mapping[str, Any]) -> dict[str, str]:
     from sweeper.report.numbers import line, number
+    from sweeper.store.columns import TIMES, iso
 
-    def cell(value: Any) -> str:
+    def cell(name: str, value: Any) -> str:
+        if name in TIMES and isinstance(value, int | float):
+            return str(iso(value))[:19].replace("T", " ")
         if isinstance(value, dict):
-            value = "  ".join(f"{name}={number(each)}" for name, each in value.items())
+            value = "  ".join(f"{key}={number(each)}" for key, each in value.items())
         return line(value, WIDEST) if isinstance(value, str) else number(value, pad=True)
 
-    return {name: cell(value) for name, value in row.items()}
+    return {name: cell(name, value) for name, value in row.items()}

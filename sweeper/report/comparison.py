@@ -134,8 +134,8 @@ def draw_curves(study: StudyRecord, trials: Sequence[Row], metrics: Sequence[str
     for metric in metrics:
         lines = [_line(trial, study, metric) for trial in trials]
         values = [value for each in lines for value in each.values() if value is not None]
-        sign = study.direction.sign if metric == study.metric else 1
-        scale = scale_of(values, sign)
+        sign = study.direction.sign if metric == study.metric else 0
+        scale = scale_of(values, sign or 1)
         about = f"{metric}, bars from {number(min(scale.best, scale.worst))} to {number(max(scale.best, scale.worst))}"
         summary = [_summary(trial, each, sign, scale, lines) for trial, each in zip(trials, lines, strict=True)]
         parts += [
@@ -157,18 +157,20 @@ def _summary(
     trial: Row, own: Mapping[int, float | None], sign: int, scale: Scale, lines: Sequence[Mapping[int, float | None]]
 ) -> dict[str, str]:
     known = {epoch: value for epoch, value in own.items() if value is not None}
-    best = min(known, key=lambda epoch: (sign * known[epoch], epoch), default=None)
     every = sorted({epoch for each in lines for epoch in each})
     ends = [known[epoch] for epoch in sorted(known)]
-    return {
+    told = {
         "trial": str(trial["number"]),
         "state": " ".join(str(each) for each in (trial["state"], trial["failure"]) if each),
         "curve": strip([own.get(epoch) for epoch in every], scale),
         "first": number(ends[0], pad=True) if ends else MISSING,
         "last": number(ends[-1], pad=True) if ends else MISSING,
-        "least" if sign > 0 else "most": MISSING if best is None else number(known[best], pad=True),
-        "at epoch": MISSING if best is None else str(best),
     }
+    if not sign:  # of a metric that is not the study's nobody has said which end is the better one
+        return told
+    best = min(known, key=lambda epoch: (sign * known[epoch], epoch), default=None)
+    extreme, epoch = (MISSING, MISSING) if best is None else (number(known[best], pad=True), str(best))
+    return {**told, "least" if sign > 0 else "most": extreme, "at epoch": epoch}
 
 
 def _strips(summary: Sequence[Mapping[str, str]], width: int) -> RenderableType:
@@ -191,7 +193,7 @@ def strip(values: Sequence[float | None], scale: Scale) -> str:
     """A curve as one bar for each value, on a scale that others share; a gap where one is missing.
 
     >>> strip([4.0, 2.0, None, 1.0, 1e9], Scale(1.0, 4.0, log=True))
-    '█▄ ▁█'
+    '█▅ ▁█'
     """
     shown = math.log if scale.log else float
     low, high = sorted((shown(scale.best), shown(scale.worst)))

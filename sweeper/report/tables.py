@@ -25,6 +25,8 @@ UNBOUNDED = 10_000
 """Columns of a page that is no terminal."""
 GAP = 2
 MAX_METRICS = 3
+STATE_COLUMNS = ("state", "failure", "hidden", "repeats", "epochs_done", "seconds")
+"""Of a trial, what the columns state, epochs and seconds tell."""
 NUMBER = re.compile(r"[+-]?\d[\d.]*(e[+-]?\d+)?(/\d+)?|[+-]?inf|nan")
 STYLES = {"COMPLETE": "green", "RUNNING": "cyan", "FAIL": "red", "WAITING": "yellow", "PAUSED": "yellow"}
 
@@ -57,7 +59,7 @@ def trial_cells(
     others = other_metrics([name for row in rows[:1] for name in row if name.startswith("metrics.")], metric)
     own = ["trial", "state", "epochs", "seconds", metric, *(name.removeprefix("metrics.") for name in others)]
     headers = short_names([name.removeprefix("params.") for name in params], own)
-    shown = {*own, *headers, *params, f"metrics.{metric}", *others, "number", "value", "epochs_done"}
+    shown = {*params, *others, f"metrics.{metric}", "number", "value", *(STATE_COLUMNS if states else ())}
     more = {name.removeprefix("metrics."): name for name in also if name not in shown}
     return [
         {

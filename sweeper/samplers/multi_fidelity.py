@@ -36,6 +36,9 @@ FULL_START_EACH, FULL_START_SHARE = 1, 0.2
 """The same where each starting point is a full training."""
 WORTH = math.log(0.5)
 """A trial goes on while its own rungs have not changed its log EI by less than this."""
+EXPLORING = 5
+"""Every fifth new trial is one more starting point: the model alone settles in the first good basin that it sees, and
+a few epochs elsewhere cost little."""
 LEADERS = 5
 LEAST_RUNG = 3
 """After fewer epochs the order of trials says little about the end."""
@@ -96,7 +99,7 @@ class MultiFidelitySampler(BaseSampler):
             return {}
         with one_thread():
             surrogate = self._surrogate(study, search_space, apart_from=trial.number)
-            if surrogate.process is None or trial.number < self._startup(search_space):
+            if surrogate.process is None or self._is_start(trial.number, search_space):
                 return self._start(trial.number, surrogate.coordinates)
             rng = np.random.default_rng(None if self._seed is None else [self._seed, trial.number])
             leaders = surrogate.leaders(LEADERS)
@@ -163,6 +166,10 @@ class MultiFidelitySampler(BaseSampler):
                 if first is not distribution and first != distribution:
                     several.add(name)
         return {n: found[n] for n in sorted(found) if n not in several and not found[n].single()}
+
+    def _is_start(self, number: int, space: Space) -> bool:
+        """Whether a trial is a Sobol point: the first ones, and later those that explore where that is cheap."""
+        return number < self._startup(space) or (len(self._ladder.rungs) > 1 and number % EXPLORING == 0)
 
     def _startup(self, space: Space) -> int:
         """How many Sobol points come first."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import doctest
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.errors import ConfigError
+from sweeper.report import comparison, condition, places
 from sweeper.report.condition import column, names_in, rows_where
 
 COLUMNS = {
@@ -168,3 +170,8 @@ def test_names():
     assert names_in("lr < 1 and value < 2 or lr > 3", COLUMNS) == ["params.optimizer.lr", "value"]
     assert column("val_loss", COLUMNS) == "metrics.val_loss"
     assert column("optimizer", COLUMNS) == "params.optimizer"
+
+
+@pytest.mark.parametrize("module", [condition, places, comparison])
+def test_the_examples_hold(module):
+    assert doctest.testmod(module).failed == 0
