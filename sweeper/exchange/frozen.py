@@ -1,8 +1,8 @@
 """Our trials in Optuna's words, under their own numbers and with their own dates.
 
-PAUSED is RUNNING: it may go on, and Optuna never looks again at a trial that is over. A hidden trial, and a COMPLETE
-one whose value is no number, is FAIL. One that repeats another with another seed is PRUNED, so that it is neither the
-best nor counted twice. `user_attrs["state"]` holds our own word.
+PAUSED is RUNNING while it may go on, for Optuna never looks again at a trial that is over; at the study's end it is
+PRUNED. A hidden trial, and a COMPLETE one whose value is no number, is FAIL. One that repeats another with another seed
+is PRUNED, so that it is neither the best nor counted twice. `user_attrs["state"]` holds our own word.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def trial_id(study_id: int, number: int) -> int:
     return study_id * NUMBERS + number
 
 
-def frozen(told: Dated, space: OptunaSpace, metric: str) -> FrozenTrial:
-    """`space` must hold the trial's params."""
+def frozen(told: Dated, space: OptunaSpace, metric: str, *, over: bool) -> FrozenTrial:
+    """`space` must hold the trial's params. `over`: nobody goes on with a trial that is not finished."""
     record = told.record
     params = space.encode(record.params or {})
-    state, value = _outcome(told)
+    state, value = _outcome(told, over)
     begun = told.created if told.started is None else told.started
     ended = begun + record.seconds if told.finished is None else told.finished
     return FrozenTrial(
@@ -66,19 +66,6 @@ def missing(study_id: int, number: int, created: float) -> FrozenTrial:
     )
 
 
-def at_rest(trial: FrozenTrial) -> FrozenTrial:
-    """A trial for where nobody goes on with it: one that runs or is paused is PRUNED at its last value."""
-    if trial.state is not OptunaState.RUNNING:
-        return trial
-    finite = [step for step, value in trial.intermediate_values.items() if math.isfinite(value)]
-    assert trial.datetime_start is not None
-    left = copy.copy(trial)
-    left.state = OptunaState.PRUNED
-    left.value = trial.intermediate_values[max(finite)] if finite else None
-    left.datetime_complete = max(datetime.now(), trial.datetime_start)
-    return left
-
-
 def redressed(trial: FrozenTrial, space: OptunaSpace) -> FrozenTrial:
     """The same trial in other ranges; the one that was handed out stays as it is."""
     new = copy.copy(trial)
@@ -86,10 +73,13 @@ def redressed(trial: FrozenTrial, space: OptunaSpace) -> FrozenTrial:
     return new
 
 
-def _outcome(told: Dated) -> tuple[OptunaState, float | None]:
+def _outcome(told: Dated, over: bool) -> tuple[OptunaState, float | None]:
     if told.hidden is not None:
         return OptunaState.FAIL, None
     state, value = copied_outcome(told.record)
+    if over and state is OptunaState.RUNNING:
+        last = told.record.value
+        return OptunaState.PRUNED, last if last is not None and math.isfinite(last) else None
     if told.record.repeats is not None and state is OptunaState.COMPLETE:
         return OptunaState.PRUNED, value
     return state, value

@@ -19,7 +19,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.errors import ConfigError
+from sweeper.errors import ConfigError, StudyTaken
 from sweeper.exchange.database import SPACE
 from sweeper.exchange.frozen import METRICS
 from sweeper.exchange.inference import space_of
@@ -94,7 +94,10 @@ class Found:
         stage = {"stage": 0, "name": "search", "epochs": full, "sampler": "tpe", "ranges": self.space.to_json()}
         trials = list(map(self._trial, self.trials))
         epochs = [row for trial in self.trials for row in self._reports(trial)]
-        imports.add_study(store, definition, [stage], trials, epochs, told)
+        try:
+            imports.add_study(store, definition, [stage], trials, epochs, told)
+        except StudyTaken as error:
+            raise StudyTaken(f"{error} Give it another one here: --as NAME.") from None
         return reads.study(store, settings.name)
 
     def _settings(self, name: str, folder: Path) -> StudySettings:
@@ -162,21 +165,24 @@ def read(source: str, name: str | None = None) -> Found:
     except ConfigError:
         raise
     except Exception as error:  # of Optuna, SQLAlchemy or a driver, each its own
-        reason = " ".join(str(error.__cause__ or error).split())
+        reason, *_ = " ".join(str(error.__cause__ or error).split()).split(" [SQL: ")
         law = "An import reads a database of Optuna's (a SQLite file, a journal, or a URL)"
         raise ConfigError(f"{law}, but {source} cannot be read: {reason}") from error
-    if name is None and len(studies) == 1:
-        (name,) = studies
-    if name is None or name not in studies:
-        asked = "holds several" if name is None and studies else f"has no study {name!r}" if name else "holds none"
-        raise ConfigError(f"An import takes one study (--study NAME), but {source} {asked}: {', '.join(studies)}")
+    names = ", ".join(studies)
+    if not studies:
+        raise ConfigError(f"An import takes a study of Optuna's, but {source} holds none.")
+    if name is None and len(studies) > 1:
+        raise ConfigError(f"An import takes one study (--study NAME), but {source} holds several: {names}.")
+    name = name or names
+    if name not in studies:
+        raise ConfigError(f"An import takes a study that there is, but {source} has no {name!r}; it holds: {names}.")
     found = studies[name]
     if len(found.directions) != 1:
         raise ConfigError(f"A study has one metric, but {name!r} in {source} has {len(found.directions)}.")
-    names = found.system_attrs.get(METRIC_NAMES) or [OBJECTIVE]
+    metric, *_ = found.system_attrs.get(METRIC_NAMES) or [OBJECTIVE]
     trials = storage.get_all_trials(found._study_id, deepcopy=False)
     direction = Direction.MAXIMIZE if found.directions[0] == StudyDirection.MAXIMIZE else Direction.MINIMIZE
-    return Found(source, name, direction, str(names[0]), found.user_attrs, trials)
+    return Found(source, name, direction, str(metric), found.user_attrs, trials)
 
 
 def _open(source: str) -> BaseStorage:

@@ -24,6 +24,8 @@ from optuna.trial import TrialState as OptunaState
 
 from sweeper.errors import StoreError
 from sweeper.exchange.frozen import NUMBERS, frozen, missing, redressed
+from sweeper.plan import Plan
+from sweeper.report.progress import is_complete
 from sweeper.sampling import OptunaSpace, covering
 from sweeper.space import Categorical, SearchSpace, hull
 from sweeper.store import reads
@@ -55,12 +57,17 @@ class Mirrored:
 
     @property
     def space(self) -> SearchSpace:
+        """Ranges as wide as they ever were: what the trials' distributions are made from."""
         return self._space.space
 
-    def look(self, study: StudyRecord) -> None:
-        """Read what is new; lists and trials that were handed out before stay as they were."""
-        if self._begun != (study.space, study.plan):  # it was defined anew, for nothing rested on it
-            self._begun, self._revision, self.trials = (study.space, study.plan), 0, []
+    def look(self, study: StudyRecord, *, over: bool) -> None:
+        """Read what is new; lists and trials that were handed out before stay as they were.
+
+        `over`: nobody goes on with what is paused.
+        """
+        begun = (study.space, study.plan, over)
+        if self._begun != begun:  # at first; where its end has come; or it was defined anew, for nothing rested on it
+            self._begun, self._revision, self.trials = begun, 0, []
             self._space = OptunaSpace(_tried(study.space))
         told = news(self._store, study.id, self._revision)
         if not told:
@@ -68,7 +75,7 @@ class Mirrored:
         self._widen(study, told)
         trials: list[FrozenTrial | None] = [*self.trials, *[None] * (told[-1].record.number + 1 - len(self.trials))]
         for each in told:
-            trials[each.record.number] = frozen(each, self._space, study.metric)
+            trials[each.record.number] = frozen(each, self._space, study.metric, over=over)
         self.trials = [trial or missing(study.id, number, study.created) for number, trial in enumerate(trials)]
         self._revision = max(self._revision, *(each.revision for each in told))
 
@@ -102,7 +109,7 @@ class LiveStorage(BaseStorage):
             FrozenStudy(
                 study_name=study.name,
                 direction=_direction(study),
-                user_attrs=_notes(study),
+                user_attrs=notes(study),
                 system_attrs={METRIC_NAMES: [study.metric]},
                 study_id=study.id,
             )
@@ -122,7 +129,7 @@ class LiveStorage(BaseStorage):
         return [_direction(self._study(study_id))]
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        return _notes(self._study(study_id))
+        return notes(self._study(study_id))
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         return {METRIC_NAMES: [self._study(study_id).metric]}
@@ -133,15 +140,10 @@ class LiveStorage(BaseStorage):
         study = self._study(study_id)
         with self._lock:
             mirrored = self._mirrored.setdefault(study_id, Mirrored(self._store))
-            mirrored.look(study)
+            mirrored.look(study, over=is_complete(self._store, study, Plan.from_json(study.plan)))
             trials = mirrored.trials
         chosen = [trial for trial in trials if states is None or trial.state in states]
         return copy.deepcopy(chosen) if deepcopy else chosen
-
-    def space(self, study_id: int) -> SearchSpace:
-        """Ranges as wide as they ever were: what the trials' distributions are made from."""
-        self.get_all_trials(study_id, deepcopy=False)
-        return self._mirrored[study_id].space
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         study_id, number = divmod(trial_id, NUMBERS)
@@ -202,8 +204,9 @@ def _direction(study: StudyRecord) -> StudyDirection:
     return StudyDirection[study.direction.name]
 
 
-def _notes(study: StudyRecord) -> dict[str, Any]:
-    notes = {
+def notes(study: StudyRecord) -> dict[str, Any]:
+    """What Optuna has no word for."""
+    found = {
         "state": study.state,
         "message": study.message,
         "metric": study.metric,
@@ -213,4 +216,4 @@ def _notes(study: StudyRecord) -> dict[str, Any]:
         "seed": study.seed,
         "folder": study.folder,
     }
-    return {key: value for key, value in notes.items() if value is not None}
+    return {key: value for key, value in found.items() if value is not None}
