@@ -16,7 +16,7 @@ LAYERS = [
     ["errors", "seeds", "process", "divergence"],
     ["space", "trial", "chance", "ranges", "borders", "confirmation", "outcome"],
     ["entries", "grammar", "store", "config", "checkpoint", "devices", "plan", "samplers"],
-    ["handle", "sampling", "ancestor", "judgement", "diagnosis", "environment"],
+    ["handle", "sampling", "ancestor", "judgement", "diagnosis", "environment", "serving"],
     ["beat", "search"],
     ["worker"],
     ["supervisor", "report", "opening", "rerun", "study", "check", "exchange"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated
 
 import typer
@@ -18,16 +19,25 @@ def dashboard(
 ) -> None:
     """Watch the study in a browser, while it runs.
 
-    For this machine alone; Ctrl-C ends it.
+    The page of `sweeper report`, made anew when there is news. For this machine alone; Ctrl-C ends it.
     """
-    if not optuna:
-        raise typer.BadParameter("there is Optuna's: --optuna; a page of our own is written by `sweeper report`")
     opened, record = open_study(store, study)
-    from sweeper.exchange import dashboard
+    if optuna:
+        from sweeper.exchange import dashboard
+        from sweeper.samplers import quiet
 
-    with dashboard.server(opened, port) as server:
-        print(f"{dashboard.address(server, record.id)}  (Ctrl-C ends it)", flush=True)
-        server.run()
+        served = dashboard.server(opened, port)
+        address = dashboard.address(served, record.id)
+        calm: AbstractContextManager[None] = quiet()  # what Optuna has to say about single trials is for its page
+    else:
+        from sweeper.report import live_page
+
+        served = live_page.serve(opened, [record], port)
+        address = live_page.address(served)
+        calm = nullcontext()
+    with served, calm:
+        print(f"{address}  (Ctrl-C ends it)", flush=True)
+        served.run()
 
 
 @app.command("import")

@@ -43,11 +43,11 @@ def write(store: Store, studies: Sequence[StudyRecord], file: Path) -> int:
 
     Raises ConfigError where plotly is missing, or the file cannot be written.
     """
-    script = plotly()
+    scripts = f"<script>{plotly()}</script>"
     building = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        building.write_bytes(page(store, studies, script).encode("utf-8", errors="replace"))
+        building.write_bytes(page(store, studies, scripts).encode("utf-8", errors="replace"))
         os.replace(building, file)
     except OSError as error:
         raise ConfigError(f"The report {file} cannot be written: {error}. Another place: -o FILE.") from error
@@ -70,8 +70,8 @@ def plotly() -> str:
         raise ConfigError("A report needs plotly, which is not installed: pip install 'sweeper[report]'.") from None
 
 
-def page(store: Store, studies: Sequence[StudyRecord], script: str) -> str:
-    """The whole page; `script` is Plotly's."""
+def page(store: Store, studies: Sequence[StudyRecord], scripts: str) -> str:
+    """The whole page; `scripts` are the elements that bring Plotly."""
     made = Parts()
     digests = [digest.collect(store, study) for study in studies]
     body = [chapters.study(made, store, each, index, len(digests)) for index, each in enumerate(digests)]
@@ -96,7 +96,7 @@ def page(store: Store, studies: Sequence[StudyRecord], script: str) -> str:
 <footer>Written by sweeper on {moment} UTC from {text(address(store))}. Numbers have {DIGITS} significant digits here;
 <code>sweeper export trials.csv</code> has them all.</footer>
 <noscript><p>The plots and the table of trials need JavaScript.</p></noscript>
-<script>{script}</script>
+{scripts}
 <script type="application/json" id="data">{data}</script>
 <script>
 {_asset("page.js")}</script>

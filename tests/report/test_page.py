@@ -58,7 +58,7 @@ def written(store):
         study_id = sweeps.study(store, trials=trials, **more)
         if trials:
             sweeps.fill(store, study_id, trials, failing=failing, words=words)
-        read = Read(page.page(store, [reads.study(store)], "/* plotly */"))
+        read = Read(page.page(store, [reads.study(store)], "<script>/* plotly */</script>"))
         assert not read.open
         return read
 
