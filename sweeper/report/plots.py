@@ -20,6 +20,8 @@ from sweeper.space import Categorical, Int, Parameter, as_text
 from sweeper.trial import TrialState
 
 Figure = dict[str, Any]
+LOG = {"type": "log", "nticks": 5}
+"""So few that between 1 and 10 only 2 and 5 are marked: all nine would overlap."""
 
 STAGES = 4
 """Colours of stages, from coarse to fine."""
@@ -163,7 +165,7 @@ def _parameter_axis(found: Axis) -> dict[str, Any]:
         width = max(6, 60 // len(found.choices))
         texts = [short(choice, width) for choice in found.choices]
         return {**title, "range": [low, high], "tickvals": list(range(len(texts))), "ticktext": texts}
-    kind = {"type": "log"} if found.log else {"dtick": 1} if is_counted(found) else {}
+    kind = LOG if found.log else {"dtick": 1} if is_counted(found) else {}
     return {**title, "range": _padded(low, high, found.log), **kind}
 
 
@@ -243,7 +245,7 @@ def _plane_axis(parameter: Parameter) -> dict[str, Any]:
         texts = [short(as_text(choice), 16) for choice in parameter.choices]
         return {**title, "tickvals": list(range(len(texts))), "ticktext": texts}
     counted = isinstance(parameter, Int) and not parameter.log and parameter.high - parameter.low < COUNTED
-    return {**title, **({"type": "log"} if parameter.log else {"dtick": 1} if counted else {})}
+    return {**title, **(LOG if parameter.log else {"dtick": 1} if counted else {})}
 
 
 # ---- learning curves, workers ----------------------------------------------------------------------------------------
@@ -275,7 +277,7 @@ def curves(panel: Panel) -> Figure:
         "data": data,
         "layout": {
             "xaxis": {"title": {"text": "epochs"}},
-            "yaxis": {"title": {"text": short(panel.what)}, **({"type": "log"} if wide else {})},
+            "yaxis": {"title": {"text": short(panel.what)}, **(LOG if wide else {})},
             "showlegend": True,
         },
     }
@@ -413,7 +415,7 @@ def _points(scale: Scale, marks: Sequence[Mark]) -> dict[str, Any]:
 
 def _metric_axis(digest: Digest) -> dict[str, Any]:
     low, high = sorted((digest.scale.best, digest.scale.worst))
-    kind = {"type": "log"} if digest.scale.log else {}
+    kind = LOG if digest.scale.log else {}
     return {"title": {"text": short(digest.study.metric)}, "range": _padded(low, high, digest.scale.log), **kind}
 
 
