@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from optuna.trial import FrozenTrial
 
 from sweeper.errors import ConfigError
 from sweeper.exchange.storage import Mirrored, notes
+from sweeper.report.newfile import whole
 from sweeper.samplers import quiet
 from sweeper.store.connection import Store
 from sweeper.trial import StudyRecord
@@ -34,15 +34,8 @@ def write(store: Store, study: StudyRecord, file: Path) -> int:
         raise ConfigError(f"A study is written to a new file, but {file} is there: choose another name, or remove it.")
     if not file.absolute().parent.is_dir():
         raise ConfigError(f"An export goes to a folder that exists, but {file.parent} does not: make it first.")
-    building = file.absolute().with_name(f".{file.name}.{os.getpid()}")
-    try:
-        count = _copy(store, study, building)
-        os.replace(building, file)
-    except OSError as error:
-        raise ConfigError(f"The export {file} cannot be written: {error}.") from error
-    finally:
-        building.unlink(missing_ok=True)
-    return count
+    with whole(file, "export") as building:
+        return _copy(store, study, building)
 
 
 def _copy(store: Store, study: StudyRecord, file: Path) -> int:

@@ -18,7 +18,7 @@ from sweeper.plan import Plan
 from sweeper.report.progress import Progress, snapshot
 from sweeper.report.timeline import Clock, Timeline
 from sweeper.report.timeline import collect as timeline
-from sweeper.space import Categorical, Parameter, SearchSpace, as_text
+from sweeper.space import Categorical, Int, Parameter, SearchSpace, as_text
 from sweeper.store import reads
 from sweeper.store.columns import Columns, trial_columns
 from sweeper.store.connection import Store
@@ -28,6 +28,8 @@ FAR = 3.0
 """The metric's axis reaches so many times as far from the best as nine of ten trials do; others stand at its end."""
 DECADES = 1.3
 """From so many decades on the axis is a logarithmic one."""
+COUNTED = 12
+"""Of whole numbers, so many at most, each stands for itself."""
 JUDGED = 20_000
 """The border verdicts of a larger study would take longer than all else."""
 
@@ -201,6 +203,11 @@ def sample(order: Sequence[int], most: int) -> list[int]:
     head = most // 2
     rest, tail = order[head:], most - head
     return [*order[:head], *(rest[(index + 1) * len(rest) // tail - 1] for index in range(tail))]
+
+
+def is_counted(parameter: Parameter, low: float, high: float) -> bool:
+    """Whether there are so few whole numbers from `low` to `high` that each stands for itself: a tick, or a row."""
+    return isinstance(parameter, Int) and not parameter.log and high - low < COUNTED
 
 
 def is_finite(value: Any) -> bool:

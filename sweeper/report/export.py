@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.errors import ConfigError
 from sweeper.report.formats import as_csv, as_json, parquet_of, refuse_parquet
+from sweeper.report.newfile import whole
 from sweeper.report.selection import Selection
 from sweeper.store import columns
 from sweeper.store.connection import Store
@@ -33,15 +33,8 @@ def write(
         raise ConfigError(f"An export goes to a folder that exists, but {file.parent} does not: make it first.")
     if file.suffix == ".parquet":
         refuse_parquet()
-    building = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        count = _write(store, study, building, file.suffix, epochs, selection or Selection())
-        os.replace(building, file)
-    except OSError as error:
-        raise ConfigError(f"The export {file} cannot be written: {error}.") from error
-    finally:
-        building.unlink(missing_ok=True)
-    return count
+    with whole(file, "export") as building:
+        return _write(store, study, building, file.suffix, epochs, selection or Selection())
 
 
 def _write(store: Store, study: StudyRecord, file: Path, ending: str, epochs: bool, selection: Selection) -> int:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweeper.report.digest import Digest, sample
-from sweeper.space import Categorical, Int, Parameter
+from sweeper.report.digest import Digest, is_counted, sample
+from sweeper.space import Categorical, Parameter
 from sweeper.store import reads
 from sweeper.store.connection import Store
 from sweeper.trial import TrialRecord, TrialState
@@ -29,8 +29,6 @@ UNSURE = 60
 """With fewer it is told with a caution."""
 MOST_TRIALS = 2_000
 GRID = 32
-COUNTED = 12
-"""Whole numbers, so many at most, are rows of their own."""
 WIDTH = 0.07
 """Of the kernel that the contour is smoothed with, as a share of an axis."""
 NEAR = 0.3
@@ -121,21 +119,17 @@ def _grid(parameter: Parameter, places: Sequence[float]) -> list[float]:
     low, high = min(places), max(places)
     if isinstance(parameter, Categorical):
         return [float(index) for index in range(len(parameter.choices))]
-    if _is_counted(parameter, places):
+    if is_counted(parameter, low, high):
         return [float(value) for value in range(int(low), int(high) + 1)]
     if parameter.log:
         return [float(value) for value in np.geomspace(low, high, GRID)]
     return [float(value) for value in np.linspace(low, high, GRID)]
 
 
-def _is_counted(parameter: Parameter, places: Sequence[float]) -> bool:
-    return isinstance(parameter, Int) and not parameter.log and max(places) - min(places) < COUNTED
-
-
 def _unit(parameter: Parameter, places: Sequence[float], all_places: Sequence[float]) -> NDArray[np.float64]:
     """In [0, 1] on the parameter's scale; choices and a few numbers stand so far apart that they do not mix."""
     given, known = np.array(places, dtype=float), np.array(all_places, dtype=float)
-    if isinstance(parameter, Categorical) or _is_counted(parameter, all_places):
+    if isinstance(parameter, Categorical) or is_counted(parameter, min(all_places), max(all_places)):
         return given
     if parameter.log:
         given, known = np.log(given), np.log(known)

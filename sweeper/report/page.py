@@ -6,11 +6,9 @@ it escaped: as HTML, as a figure's text, or as JSON whose `<` are written `\\u00
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
@@ -21,6 +19,7 @@ from sweeper.errors import ConfigError, StoreError
 from sweeper.report import chapters, digest, plots
 from sweeper.report.chapters import Parts, text
 from sweeper.report.digest import Digest
+from sweeper.report.newfile import whole
 from sweeper.report.numbers import duration, number
 from sweeper.report.summary import address
 from sweeper.store import reads
@@ -44,16 +43,9 @@ def write(store: Store, studies: Sequence[StudyRecord], file: Path) -> int:
     Raises ConfigError where plotly is missing, or the file cannot be written.
     """
     scripts = f"<script>{plotly()}</script>"
-    building = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
+    with whole(file, "report", " Another place: -o FILE.") as building:
         file.parent.mkdir(parents=True, exist_ok=True)
         building.write_bytes(page(store, studies, scripts).encode("utf-8", errors="replace"))
-        os.replace(building, file)
-    except OSError as error:
-        raise ConfigError(f"The report {file} cannot be written: {error}. Another place: -o FILE.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            building.unlink(missing_ok=True)
     return file.stat().st_size
 
 

@@ -7,18 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.report.digest import Digest, sample
+from sweeper.report.digest import Digest, is_counted, sample
 from sweeper.report.numbers import number
 from sweeper.report.plots import Figure, colour_scale, short
 from sweeper.report.tables import short_names
-from sweeper.space import Categorical, Int, Parameter, as_text
+from sweeper.space import Categorical, Parameter, as_text
 
 MOST_LINES = 1_000
 MOST_DIMENSIONS = 12
 BELOW = 0.12
 """Where a parameter was not active its line runs so far below the axis's foot, at `–`."""
-COUNTED = 12
-"""Whole numbers, so many at most, have a tick each."""
 LEAST_GAP = 0.15
 """In decades, between a tick at a power of ten and one at an end."""
 
@@ -99,7 +97,7 @@ def _of_numbers(parameter: Parameter, label: str, values: Sequence[Any]) -> Dime
     low, high = min(known), max(known)
     missing = low - BELOW * ((high - low) or 1.0) if None in values else None
     ticks = decades(low, high) if log else []
-    if isinstance(parameter, Int) and not log and high - low < COUNTED:
+    if is_counted(parameter, low, high):
         ticks = [(float(at), str(at)) for at in range(int(low), int(high) + 1)]
     if missing is not None:
         ends = ticks or [(at, number(float(at))) for at in (low, (low + high) / 2, high)]

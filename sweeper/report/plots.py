@@ -13,10 +13,10 @@ from typing import Any
 from sweeper.report import landscape
 from sweeper.report.axes import Axis, Mark, Span
 from sweeper.report.curves import Line, Panel
-from sweeper.report.digest import Digest, Scale, sample
+from sweeper.report.digest import COUNTED, Digest, Scale, is_counted, sample
 from sweeper.report.landscape import Contour, Importance
 from sweeper.report.numbers import duration, line, plain
-from sweeper.space import Categorical, Int, Parameter, as_text
+from sweeper.space import Categorical, Parameter, as_text
 from sweeper.trial import TrialState
 
 Figure = dict[str, Any]
@@ -32,8 +32,6 @@ CROWD = 500
 """Points, from which on they are drawn small."""
 MOST_POINTS, MOST_PLACES = 3_000, 200
 LANE_PIXELS, TIMELINE_PIXELS = 26, 70
-COUNTED = 12
-"""Of whole numbers, so many at most, each is a tick."""
 SHORT_NAME = 34
 
 
@@ -142,7 +140,7 @@ def isolation(digest: Digest, found: Axis) -> Figure:
     }
 
 
-def is_counted(found: Axis) -> bool:
+def ticks_each(found: Axis) -> bool:
     """Whether it is of a few whole numbers, which are its ticks."""
     few = not found.choices and not found.log and found.span[1] - found.span[0] < COUNTED
     return few and bool(found.marks) and all(mark.x == int(mark.x) for mark in found.marks)
@@ -165,7 +163,7 @@ def _parameter_axis(found: Axis) -> dict[str, Any]:
         width = max(6, 60 // len(found.choices))
         texts = [short(choice, width) for choice in found.choices]
         return {**title, "range": [low, high], "tickvals": list(range(len(texts))), "ticktext": texts}
-    kind = LOG if found.log else {"dtick": 1} if is_counted(found) else {}
+    kind = LOG if found.log else {"dtick": 1} if ticks_each(found) else {}
     return {**title, "range": _padded(low, high, found.log), **kind}
 
 
@@ -244,7 +242,7 @@ def _plane_axis(parameter: Parameter) -> dict[str, Any]:
     if isinstance(parameter, Categorical):
         texts = [short(as_text(choice), 16) for choice in parameter.choices]
         return {**title, "tickvals": list(range(len(texts))), "ticktext": texts}
-    counted = isinstance(parameter, Int) and not parameter.log and parameter.high - parameter.low < COUNTED
+    counted = is_counted(parameter, parameter.low, parameter.high)
     return {**title, **(LOG if parameter.log else {"dtick": 1} if counted else {})}
 
 

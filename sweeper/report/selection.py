@@ -65,7 +65,7 @@ class Selection:
 
 def best_where(store: Store, study: StudyRecord, where: str, top: int) -> list[int]:
     """The numbers of the best complete trials for which a condition holds; neither hidden nor repeats."""
-    found = Selection(states=(TrialState.COMPLETE,), where=where, top=None).of(store, study)
+    found = Selection(states=(TrialState.COMPLETE,), where=where).of(store, study)
     counted = zip(found["number"], found["value"], found["hidden"], found["repeats"], strict=True)
     valued = [(value, n) for n, value, why, again in counted if value is not None and why is None and again is None]
     return [number for _, number in sorted(valued, key=lambda each: (study.direction.sign * each[0], each[1]))[:top]]

@@ -116,7 +116,7 @@ def _grid(make: Any, found: Digest, parameters: list[Axis], *, isolated: bool) -
             panel.set_xticks(range(len(each.choices)), [_word(choice, 12) for choice in each.choices])
         if each.log:
             panel.set_xscale("log")
-        elif plots.is_counted(each):
+        elif plots.ticks_each(each):
             panel.set_xticks(range(int(each.span[0]), int(each.span[1]) + 1))
         panel.set_xlabel(_word(each.name))
         _metric(panel, found)

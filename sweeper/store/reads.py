@@ -135,7 +135,7 @@ def changed_trials(
     )
     with store.read() as connection:
         rows = connection.execute(query).all()
-        found = _curves(connection, study_id, trials.c.revision > since_revision) if curves and rows else {}
+        found = curves_where(connection, study_id, trials.c.revision > since_revision) if curves and rows else {}
     told = [_as_told(row, found.get(row.number, {})) for row in rows]
     return told, (rows[-1].revision if rows else since_revision)
 
@@ -143,10 +143,11 @@ def changed_trials(
 def curve(store: Store, study_id: int, number: int) -> dict[int, float | None]:
     """One trial's metric by epochs done."""
     with store.read() as connection:
-        return _curves(connection, study_id, trials.c.number == number).get(number, {})
+        return curves_where(connection, study_id, trials.c.number == number).get(number, {})
 
 
-def _curves(connection: sa.Connection, study_id: int, which: Any) -> dict[int, dict[int, float | None]]:
+def curves_where(connection: sa.Connection, study_id: int, which: Any) -> dict[int, dict[int, float | None]]:
+    """By number, the metric by epochs done, of the trials for which the clause `which` holds."""
     query = (
         sa.select(epochs.c.number, epochs.c.epoch, epochs.c.value)
         .join_from(trials, epochs, (epochs.c.study_id == trials.c.study_id) & (epochs.c.number == trials.c.number))
