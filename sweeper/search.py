@@ -202,7 +202,7 @@ class Search:
     def best(self, top: int) -> list[int]:
         """The best complete trials by number: as the sampler's model recommends them if it judges, else by value.
 
-        The model's means allow for noise: a value that luck has made counts for less. The best value is among them all
+        The model allows for noise: what luck may have made of a value counts for less. The best value is among them all
         the same, if need be as the last one.
         """
         self._learn()

@@ -58,7 +58,7 @@ def recommended(store: Store, study: StudyRecord, best: TrialRecord) -> str | No
         return None
     value = number(reads.trial(store, study.id, chosen)["value"], pad=True)
     return (
-        f"The model recommends trial {chosen} ({study.metric} {value}): by its mean over all trials it is better than "
+        f"The model recommends trial {chosen} ({study.metric} {value}): by what all trials say and its own value it is better than "
         f"trial {best.number}, whose value owes more to luck."
     )
 
