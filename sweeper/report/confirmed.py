@@ -58,8 +58,8 @@ def recommended(store: Store, study: StudyRecord, best: TrialRecord) -> str | No
         return None
     value = number(reads.trial(store, study.id, chosen)["value"], pad=True)
     return (
-        f"The model recommends trial {chosen} ({study.metric} {value}): by what all trials say and its own value it is better than "
-        f"trial {best.number}, whose value owes more to luck."
+        f"The model recommends trial {chosen} ({study.metric} {value}): by what all trials say and its own value it is "
+        f"better than trial {best.number}, whose value owes more to luck."
     )
 
 
