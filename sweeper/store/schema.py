@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = int.from_bytes(b"SWPR", "big")
 """SQLite's mark in a file's header: whose file it is, readable without opening the database."""
 
@@ -124,6 +124,10 @@ workers = sa.Table(
     sa.Column("beat", sa.Double, nullable=False, default=now()),
     sa.Column("ended", sa.Double),
     sa.Column("ending", sa.String(32)),
+    # its device at the last beat: load 0..1 and memory in use; a CPU's are those of the worker's own process
+    sa.Column("load", sa.Double),
+    sa.Column("memory_bytes", sa.BigInteger),
+    sa.Column("memory_total_bytes", sa.BigInteger),
     sa.Index("ix_workers_study", "study_id", "ended"),
 )
 
@@ -169,6 +173,9 @@ trials = sa.Table(
     sa.Column("hidden", sa.Text),
     # the trial that it confirms: the same params with another seed; NULL: it is one of the search
     sa.Column("repeats", sa.Integer),
+    # what was trained and had to be trained once more, after a kill or a lost checkpoint
+    sa.Column("repeated_epochs", sa.Integer, nullable=False, default=0, server_default="0"),
+    sa.Column("repeated_seconds", sa.Double, nullable=False, default=0.0, server_default="0"),
     sa.Column("worker_id", sa.ForeignKey("workers.id")),
     sa.Column("lease_expires", sa.Double),
     sa.Column("created", sa.Double, nullable=False, default=now()),
@@ -261,7 +268,14 @@ MIGRATIONS: dict[int, list[str]] = {
         "ALTER TABLE trials ADD COLUMN failed_on TEXT",
         "ALTER TABLE trials ADD COLUMN repeats INTEGER",
         "ALTER TABLE studies ADD COLUMN confirmed BIGINT",
-    ]
+    ],
+    2: [
+        "ALTER TABLE workers ADD COLUMN load DOUBLE PRECISION",
+        "ALTER TABLE workers ADD COLUMN memory_bytes BIGINT",
+        "ALTER TABLE workers ADD COLUMN memory_total_bytes BIGINT",
+        "ALTER TABLE trials ADD COLUMN repeated_epochs INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE trials ADD COLUMN repeated_seconds DOUBLE PRECISION NOT NULL DEFAULT 0",
+    ],
 }
 """For each version, the statements that lead from it to the next one; run in order, in one transaction."""
 
