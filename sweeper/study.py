@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper.confirmation import Standing, gather, verdicts
@@ -156,6 +157,17 @@ class Study:
         outcome = rerun.of_function(rerun.Before.of(self._store, self._begun, number), train, device=device)
         rerun.note(self._store, self._begun, outcome)
         return outcome
+
+    def report(self, file: str | Path | None = None) -> Path:
+        """Write the study as one HTML page, by default `report.html` beside its trials, and say where it is.
+
+        Raises ConfigError without plotly (`pip install 'sweeper[report]'`), or where the file cannot be written.
+        """
+        from sweeper.report import page
+
+        place = page.default_file([self._begun]) if file is None else Path(file)
+        page.write(self._store, [self.record], place)
+        return place
 
     def to_optuna(self) -> optuna.Study:
         """A copy as an Optuna study in memory: for its plots, its importance, its dashboard."""

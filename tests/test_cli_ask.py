@@ -108,6 +108,16 @@ def test_the_best_where(filled: str) -> None:
     assert "no complete trial where lr > 9" in ask("best", "--where", "lr > 9").stdout
 
 
+def test_where_of_failures_workers_and_events(filled: str) -> None:
+    assert [row["numbers"] for row in told("failures", "--where", "lr > 0.003")] == [[2]]
+    assert told("failures", "--where", "lr < 0.003") == []
+    assert "no failed trial where lr < 0.003" in ask("failures", "--where", "lr < 0.003").stdout
+    assert len(told("workers", "--where", "ending == 'alive' and engine == 'local'")) == 1
+    assert "no worker where trial == 77" in ask("workers", "--where", "trial == 77").stdout
+    assert {row["kind"] for row in told("events", "--where", "kind == 'created'")} == {"created"}
+    assert "there are: id, host" in ask("workers", "--where", "gpu == 1", code=1).stderr
+
+
 def test_export_some(filled: str) -> None:
     ask("export", "some.json", "--where", "optimizer == 'adam'", "--sort", "-lr")
     assert [row["number"] for row in json.loads(Path("some.json").read_text())] == [3, 1]
@@ -193,12 +203,15 @@ def test_the_winner_is_the_one_that_was_confirmed(filled: str) -> None:
 
 
 def test_there_may_be_no_command(url: str) -> None:
-    store, study = filling.study(url, config={})
+    store, study = filling.study(url, config={"script": None})
     assert "no such complete trial" in ask("best", "--command", code=1).stderr
     filling.complete(store, study, filling.worker(store, study), 0.5)
     said = ask("best", "--command", code=1)
     assert "sweeper.load_study('digits').rerun(0, function)" in said.stderr
     assert said.stdout == ""
+    with store.write() as connection:
+        connection.execute(filling.schema.studies.update().values(config={}))
+    assert "imported from Optuna, which knows no script: sweeper show 0" in ask("best", "--command", code=1).stderr
 
 
 # ---- side by side ----------------------------------------------------------------------------------------------------
@@ -369,12 +382,12 @@ def test_sql_without_a_query_names_the_views(filled: str) -> None:
 TELLING = ["trials", "best", "show 1", "curves", "compare 1 3", "status", "workers", "events", "sql"]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is not None, reason="pyarrow is there")
 @pytest.mark.parametrize("words", ["trials", "status", "export t.parquet"])
-def test_parquet_needs_pyarrow(filled: str, words: str) -> None:
+def test_parquet_needs_pyarrow(filled: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     asked = words.split() if "export" in words else [*words.split(), "--format", "parquet"]
     result = ask(*asked, code=1)
-    assert "pip install pyarrow" in result.stderr
+    assert "pip install 'sweeper[parquet]'" in result.stderr
     assert result.stdout == ""
 
 

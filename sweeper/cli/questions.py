@@ -31,6 +31,10 @@ Stages = Annotated[
 Where = Annotated[
     str | None, typer.Option("--where", metavar="CONDITION", help="Only those: 'params.lr < 1e-3 and depth in (2, 3)'.")
 ]
+RowsWhere = Annotated[
+    str | None,
+    typer.Option("--where", metavar="CONDITION", help="Only those, by the columns of --format csv."),
+]
 Sort = Annotated[
     list[str] | None,
     typer.Option("--sort", metavar="COLUMN", help="By that, -COLUMN: the largest first; likewise."),
@@ -247,28 +251,35 @@ def stages(store: StoreUrl = DEFAULT_STORE, study: StudyName = None, format: In 
 
 
 @app.command()
-def failures(store: StoreUrl = DEFAULT_STORE, study: StudyName = None, format: In = Format.TABLE) -> None:
+def failures(
+    store: StoreUrl = DEFAULT_STORE, study: StudyName = None, format: In = Format.TABLE, where: Where = None
+) -> None:
     """The failed trials by cause.
 
     The most frequent first, each with its trials, one traceback and the path of its log.
     """
     opened, record = open_study(store, study)
     from sweeper.report import causes
+    from sweeper.report.selection import failed_where
 
-    found = causes.collect(opened, record)
+    found = causes.collect(opened, record, failed_where(opened, record, where) if where else None)
     if not found and format is Format.TABLE:
-        return print(f"The study {record.name} has no failed trial.")
+        return print(f"The study {record.name} has no failed trial{f' where {where}' if where else ''}.")
     tell(format, found, causes.COLUMNS, lambda page: page.print(causes.draw(opened, record, found), crop=False))
 
 
 @app.command()
-def workers(store: StoreUrl = DEFAULT_STORE, study: StudyName = None, format: In = Format.TABLE) -> None:
+def workers(
+    store: StoreUrl = DEFAULT_STORE, study: StudyName = None, format: In = Format.TABLE, where: RowsWhere = None
+) -> None:
     """The workers that there are and were."""
     opened, record = open_study(store, study)
     from sweeper.report import history
+    from sweeper.report.selection import rows_where
 
-    rows = history.workers(opened, record)
-    listing(rows, history.WORKER, format, history.worker_cells, f"The study {record.name} had no worker yet.")
+    rows = rows_where(history.workers(opened, record), where)
+    nothing = f"The study {record.name} had no worker {f'where {where}' if where else 'yet'}."
+    listing(rows, history.WORKER, format, history.worker_cells, nothing)
 
 
 @app.command()
@@ -277,13 +288,16 @@ def events(
     study: StudyName = None,
     format: In = Format.TABLE,
     last: Annotated[int, typer.Option("--last", min=0, metavar="N", help="The newest N; 0: all.")] = LAST,
+    where: RowsWhere = None,
 ) -> None:
     """What happened to the study, when and by whom."""
     opened, record = open_study(store, study)
     from sweeper.report import history
+    from sweeper.report.selection import rows_where
 
-    rows = history.events(opened, record)[-last:]
-    listing(rows, history.EVENT, format, history.event_cells, f"Nothing happened in {record.name} yet.")
+    rows = rows_where(history.events(opened, record), where)[-last:]
+    nothing = f"Nothing happened in {record.name} {f'where {where}' if where else 'yet'}."
+    listing(rows, history.EVENT, format, history.event_cells, nothing)
 
 
 def _named(columns: Columns, where: str | None) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ TAIL_LINES = 8
 SHOWN_NUMBERS = 8
 
 
-def collect(store: Store, study: StudyRecord) -> list[dict[str, Any]]:
-    """One row for each cause, the most frequent first, told by its latest trial.
+def collect(store: Store, study: StudyRecord, among: Collection[int] | None = None) -> list[dict[str, Any]]:
+    """One row for each cause, the most frequent first, told by its latest trial; `among` these trials, or all.
 
     A cause is the reason and the exception's own line: a traceback's last line, but for texts of several lines, whose
     first one says more. Numbers in it do not tell causes apart: every trial runs out of memory at another byte, and
@@ -31,6 +31,8 @@ def collect(store: Store, study: StudyRecord) -> list[dict[str, Any]]:
     """
     causes: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in reads.failures(store, study.id):
+        if among is not None and row["number"] not in among:
+            continue
         said = _said(row)
         what = said.partition(" at epoch ")[0] if row["failure"] == Failure.DIVERGED else said
         causes.setdefault((row["failure"], cause_of(what)), []).append(row)

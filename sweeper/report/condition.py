@@ -1,4 +1,4 @@
-"""`--where`: a condition on the columns of trials, in a small part of Python's grammar; read, and never run.
+"""`--where`: a condition on columns, of trials mostly, in a small part of Python's grammar; read, and never run.
 
     params.lr < 1e-3 and optimizer in ("adam", "nadam")
     1e-4 <= lr <= 1e-2 and not failure == "timeout"
@@ -105,7 +105,7 @@ class _Reader:
 
     def rows(self) -> list[int]:
         holds = self._holds
-        return [row for row in range(len(self._columns["number"])) if holds(row)]
+        return [row for row in range(len(next(iter(self._columns.values())))) if holds(row)]
 
     def _unquoted(self, match: re.Match[str]) -> str:
         if match[2] is None:

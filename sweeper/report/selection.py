@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,19 @@ class Selection:
         """The columns that it filters or sorts by: a table shows them too."""
         sorts = [condition.column(name.removeprefix("-"), columns) for name in self.sort]
         return list(dict.fromkeys([*(condition.names_in(self.where, columns) if self.where else ()), *sorts]))
+
+
+def rows_where(rows: Sequence[Mapping[str, Any]], where: str | None) -> list[Mapping[str, Any]]:
+    """Those of some rows, which have the same names, for which a condition holds; raises ConfigError."""
+    if where is None or not rows:
+        return list(rows)
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    return [rows[index] for index in condition.rows_where(where, columns)]
+
+
+def failed_where(store: Store, study: StudyRecord, where: str) -> set[int]:
+    """The numbers of the failed trials for which a condition holds."""
+    return set(Selection(states=(TrialState.FAIL,), where=where).of(store, study)["number"])
 
 
 def best_where(store: Store, study: StudyRecord, where: str, top: int) -> list[int]:

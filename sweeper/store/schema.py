@@ -185,15 +185,10 @@ trials = sa.Table(
     sa.Column("revision", sa.BigInteger, nullable=False),
     sa.Index("ix_trials_state", "study_id", "state", "value"),
     sa.Index("ix_trials_revision", "study_id", "revision"),
-    # the few that are not finished: what every claim asks for
-    sa.Index(
-        "ix_trials_open",
-        "study_id",
-        "number",
-        sqlite_where=sa.text("finished IS NULL"),
-        postgresql_where=sa.text("finished IS NULL"),
-    ),
 )
+
+OPEN_TRIALS = "CREATE INDEX IF NOT EXISTS ix_trials_open ON trials (study_id, number) WHERE finished IS NULL"
+"""The few that are not finished: what every claim asks for. As an `Index` it would load PostgreSQL's dialect (50 ms)."""
 
 epochs = sa.Table(
     "epochs",
@@ -283,6 +278,7 @@ MIGRATIONS: dict[int, list[str]] = {
 def create(connection: sa.Connection) -> None:
     """Make all tables and views in an empty database and stamp it with the schema version."""
     metadata.create_all(connection)
+    connection.execute(sa.text(OPEN_TRIALS))
     create_views(connection)
     connection.execute(meta.insert().values(key="schema_version", value=str(SCHEMA_VERSION)))
     _mark(connection)
