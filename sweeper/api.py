@@ -15,6 +15,7 @@ from sweeper.driver import Watch, WorkerTask, run_workers, worker_calls, worker_
 from sweeper.errors import ConfigError, SweeperError
 from sweeper.grammar import parse
 from sweeper.handle import OBJECTIVE, Trial
+from sweeper.loggers import asked
 from sweeper.opening import StudySettings, as_begun, check_limits, direction_of, open_study
 from sweeper.plan import make_plan
 from sweeper.report.progress import is_complete
@@ -47,6 +48,7 @@ def run(
     keep: int = 2,
     timeout: float | None = None,
     epoch_timeout: float | None = None,
+    loggers: Any = (),
     on_change: str = "stop",
 ) -> Study:
     """Search `space` for the best `metric` of `train(trial)`, or go on with the study of that name.
@@ -69,6 +71,8 @@ def run(
         max_failures: that many failed trials in a row stop the study.
         timeout, epoch_timeout: seconds that a trial, or one of its epochs, may take; then it is FAIL `timeout`.
         keep: how many of the newest checkpoints of a trial stay, beside the best.
+        loggers: where the trials' epochs are told besides: `tensorboard`, `mlflow`, `wandb`, mappings with settings
+            (`{"name": "wandb", "project": "digits"}`), functions of (trial, report), `sweeper.loggers.Logger`s.
         on_change: `stop` or `keep`, when the study was begun with another definition or another `train`.
 
     Returns the study. Raises SweeperError when failures stopped it.
@@ -77,6 +81,7 @@ def run(
     if parsed.fixed or parsed.added:
         raise ConfigError(f"A space given to sweeper.run holds ranges and choices alone, but got {parsed.fixed}.")
     check_limits(keep, max_failures, timeout, epoch_timeout)
+    told_to = asked(loggers)
     slots = tuple(devices.slots(workers))
     ancestor = Ancestor.parse(from_study)
     settings = StudySettings(
@@ -105,8 +110,9 @@ def run(
         engine = "python" if workers == 1 else "local"
         timeouts = Timeouts(timeout, epoch_timeout)
         told = worker_settings(
-            opened, record, settings.plan, engine=engine, max_failures=max_failures, keep=keep, timeouts=timeouts
-        )
+            opened, record, settings.plan, engine=engine, max_failures=max_failures, keep=keep, timeouts=timeouts,
+            loggers=told_to,
+        )  # fmt: skip
         task = WorkerTask(told, train, slots)
         left = task.work(0) == "left" if workers == 1 else _run_processes(opened, record, task)
         if left:

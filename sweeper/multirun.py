@@ -20,10 +20,12 @@ from omegaconf import DictConfig, open_dict
 from sweeper import devices
 from sweeper.ancestor import Ancestor
 from sweeper.beat import Timeouts
+from sweeper.check.gate import look_before, wanted
 from sweeper.config import FrozenConfig, HydraTask, as_override, group_overrides, shorthands
 from sweeper.driver import Watch, WorkerTask, raise_first, worker_settings
 from sweeper.errors import SweeperError
 from sweeper.grammar import Parsed, parse
+from sweeper.loggers import asked
 from sweeper.opening import StudySettings, as_begun, check_limits, direction_of, open_study
 from sweeper.plan import make_plan
 from sweeper.report import confirmed
@@ -39,10 +41,14 @@ from sweeper.trial import StudyRecord, StudyState, TrialRecord
 STEERING = frozenset(
     {"study", "store", "folder", "search", "sampler", "borders", "budget", "metric", "direction", "workers"}
     | {"confirm", "from_study", "max_failures", "keep", "on_change", "timeout", "epoch_timeout"}
+    | {"loggers", "tensorboard", "check"}
 )
 """Keys of `hydra.sweeper` that steer the sweep; top-level shorthands for them are no part of a trial's config."""
 
 LOCAL = "hydra_plugins.sweeper_hydra.local.LocalLauncher"
+
+HERE = frozenset({"local", "basic", "joblib"})
+"""Engines whose workers run on this machine."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell gives it."""
@@ -66,13 +72,16 @@ class Multirun:
         frozen = FrozenConfig.compose(self._loader, self.config, parsed.space, parsed.overrides, parsed.added)
         settings = self._study_settings(parsed, frozen, short)
         check_limits(*(self.settings[name] for name in ("keep", "max_failures", "timeout", "epoch_timeout")))
+        loggers = asked(self.settings["loggers"], tensorboard=self.settings["tensorboard"])
+        look = wanted(self.settings["check"])
         slots = self._slots()
         store = Store(self.settings["store"] or default_url(self.settings["folder"]), create=True)
         study = open_study(store, settings, on_change=self.settings["on_change"])
         if not is_complete(store, study, settings.plan):
             if self.settings["on_change"] == "keep":
                 settings, frozen = as_begun(study, settings), frozen.with_frozen(study.config, steering)
-            self._launch(store, study, settings, frozen, slots)
+            self._look_over(look, study, settings, frozen, slots)
+            self._launch(store, study, settings, frozen, slots, loggers)
             study = reads.study(store, study.name)
             if study.state == StudyState.STOPPED:
                 leave_report(store, study)  # it says why
@@ -120,6 +129,22 @@ class Multirun:
         """One worker each; Hydra's basic launcher runs one, in this process, so that a debugger works."""
         return tuple(devices.slots(1 if self._engine == "basic" else self.settings["workers"]))
 
+    def _look_over(
+        self,
+        how: str | None,
+        study: StudyRecord,
+        settings: StudySettings,
+        frozen: FrozenConfig,
+        slots: tuple[devices.Slot, ...],
+    ) -> None:
+        """Before its first trial, on this machine: raises SweeperError where the ends of the space do not run."""
+        script = settings.config["script"].get("path")
+        if how is None or script is None or study.next_number or self._engine not in HERE:
+            return
+        name = self.config.hydra.job.config_name
+        words = [*(["--config-name", str(name)] if name else []), *frozen.fixed]
+        look_before(how, Path(script), words, frozen, settings.space, self.settings, slots)
+
     def _launch(
         self,
         store: Store,
@@ -127,6 +152,7 @@ class Multirun:
         settings: StudySettings,
         frozen: FrozenConfig,
         slots: tuple[devices.Slot, ...],
+        loggers: tuple[Any, ...],
     ) -> None:
         """Launch the workers and show the sweep until they are done."""
         in_process = self._engine == "basic"
@@ -138,6 +164,7 @@ class Multirun:
             max_failures=self.settings["max_failures"],
             keep=self.settings["keep"],
             timeouts=Timeouts(self.settings["timeout"], self.settings["epoch_timeout"]),
+            loggers=loggers,
         )
         train = HydraTask(self.task_function, self.hydra_context, frozen, settings.space)
         task = WorkerTask(told, train, slots)

@@ -28,6 +28,9 @@ from sweeper.beat import Beat, Timeouts, end_process
 from sweeper.checkpoint import Checkpoint, sweep_orphans
 from sweeper.errors import CheckpointError, Diverged, LeaseLost, StoreError, TrialInterrupted, TrialTimeout
 from sweeper.handle import Trial, as_current
+from sweeper.load import Meter
+from sweeper.loggers.audience import Audience
+from sweeper.loggers.logger import LoggedTrial
 from sweeper.plan import Plan
 from sweeper.store import claims, reads, writes
 from sweeper.store.connection import Store
@@ -72,6 +75,7 @@ class WorkerSettings:
     log: str | None = None
     max_failures: int | None = None
     keep: int = 2
+    loggers: tuple[Any, ...] = ()
     lease_seconds: float = claims.LEASE_SECONDS
     timeouts: Timeouts = field(default_factory=Timeouts)
 
@@ -142,14 +146,17 @@ class StoreJournal:
         leave: Leave,
         seconds: float,
         go_on: Callable[[int], int | None] = lambda epochs_done: None,
+        audience: Audience | None = None,
     ) -> None:
         again = record.attempt > 1
         reports = reads.epoch_reports(store, lease.study_id, lease.number) if again else []
+        self.reports = reports
         self.last = reports[-1] if reports else None
         self.value = record.value
         self._store, self._lease, self._folder, self._leave = store, lease, folder, leave
         self._lease_seconds = seconds
         self.go_on = go_on
+        self._audience = audience or Audience()
         rows = reads.checkpoint_rows(store, lease.study_id, lease.number) if again else []
         self._known = [
             Checkpoint(row["epoch"], folder / row["path"], row["sha256"], row["size_bytes"], row["value"])
@@ -161,6 +168,7 @@ class StoreJournal:
 
     def report(self, report: EpochReport, value: float | None) -> None:
         writes.report(self._store, self._lease, report, value, self._lease_seconds)
+        self._audience.report(report)
 
     def point_to(self, new: Checkpoint, forget_epochs: Sequence[int]) -> None:
         row = {
@@ -175,6 +183,7 @@ class StoreJournal:
         self._known = [*stay, new]
 
     def leave_if_asked(self) -> None:
+        self._audience.settle()
         if self._leave.asked.is_set():
             raise TrialInterrupted("asked to leave")
 
@@ -197,6 +206,7 @@ class Worker:
         study = reads.study(self._store, self.settings.study)
         self._study = study
         self._search = Search(self._store, study, self.settings.plan)
+        self._audience = Audience.of(self.settings.loggers)
         self._patience = claims.Patience(self.settings.lease_seconds / 3)  # longer than between two beats
         here = (self._store.address, study.name)
         at_work.append(here)
@@ -224,7 +234,8 @@ class Worker:
 
     def _new_beat(self) -> Beat:
         end = end_process if self.settings.owns_process else (lambda: None)
-        return Beat(self._store, self._worker_id, self.settings.lease_seconds, self.settings.timeouts, end)
+        meter = Meter(self.settings.device, self.settings.threads)
+        return Beat(self._store, self._worker_id, self.settings.lease_seconds, self.settings.timeouts, end, meter)
 
     def _register(self, study: StudyRecord) -> int:
         return claims.add_worker(
@@ -298,6 +309,15 @@ class Worker:
             self._stop_for_disk(lease, error, time.monotonic() - started)
         finally:
             self._beat.lease = None
+            self._tell_the_end(lease)
+
+    def _tell_the_end(self, lease: Lease) -> None:
+        """The loggers hear what the store has: RUNNING where another worker has taken the trial up already."""
+        if self._audience:
+            with contextlib.suppress(StoreError):
+                row = reads.trial(self._store, lease.study_id, lease.number)
+                failure = Failure(row["failure"]) if row["failure"] else None
+                self._audience.end(TrialState(row["state"]), row["value"], failure)
 
     def _hand_back(self, lease: Lease, seconds: float) -> None:
         self.leave.ask()
@@ -326,7 +346,11 @@ class Worker:
         folder = Path(self._study.folder) / f"{record.number:04d}"
         folder.mkdir(parents=True, exist_ok=True)
         go_on = functools.partial(self._go_on, lease)
-        journal = StoreJournal(self._store, lease, record, folder, self.leave, self.settings.lease_seconds, go_on)
+        journal = StoreJournal(
+            self._store, lease, record, folder, self.leave, self.settings.lease_seconds, go_on, self._audience
+        )
+        if self._audience:
+            self._audience.begin(self._logged(record, lease, params, folder, journal.reports))
         if record.attempt > 1:
             known = [checkpoint.path for checkpoint in journal.checkpoints()]
             sweep_orphans(folder / "checkpoints", known, lease.attempt)
@@ -343,6 +367,24 @@ class Worker:
             keep=self.settings.keep,
             attempt=lease.attempt,
             identity={"study": self._study.name, "config_sha256": _digest([self._study.config, params])},
+        )
+
+    def _logged(
+        self, record: TrialRecord, lease: Lease, params: dict[str, Any], folder: Path, reports: Sequence[EpochReport]
+    ) -> LoggedTrial:
+        study = self._study
+        return LoggedTrial(
+            id=f"{study.name[:64]}-{record.number:04d}-{_digest([study.created, record.number, params])[:8]}",
+            study=study.name,
+            number=record.number,
+            params=params,
+            folder=folder,
+            seed=record.seed,
+            attempt=lease.attempt,
+            metric=study.metric,
+            space=study.space,
+            repeats=record.repeats,
+            reports=reports,
         )
 
     def _train(self, trial: Trial, lease: Lease, started: float, alone: bool) -> None:

@@ -39,6 +39,9 @@ class SweeperConf:
     keep: int = 2
     timeout: Optional[float] = None
     epoch_timeout: Optional[float] = None
+    loggers: Any = None
+    tensorboard: bool = False
+    check: Any = False
     on_change: str = "stop"
 
 
