@@ -11,6 +11,7 @@ from rich.text import Text
 
 from sweeper import environment
 from sweeper.errors import ConfigError
+from sweeper.judgement import space_now
 from sweeper.report import places, tables
 from sweeper.report.digest import Scale, scale_of
 from sweeper.report.numbers import BARS, MISSING, line, number, plain
@@ -66,7 +67,7 @@ def compare(store: Store, study: StudyRecord, numbers: Sequence[int]) -> dict[st
     if len(numbers) < 2:
         raise ConfigError(f"Two trials or more are compared, but got {' '.join(map(str, numbers))}: name another one.")
     trials = [reads.trial(store, study.id, number) for number in numbers]
-    space = places.current(store, study)
+    space = space_now(store, study)
     placed = [{row["parameter"]: row for row in places.collect(space, trial["params"] or {})} for trial in trials]
     reported = dict.fromkeys(name for trial in trials for name in trial["metrics"] or {})
     results = {name: [trial[name] for trial in trials] for name in ("value", *FACTS)}
@@ -242,7 +243,8 @@ def draw(study: StudyRecord, found: Row, width: int) -> RenderableType:
     same = [f"{row['name']} {number(row['values'][0])}" for row in found["parameters"] if not row["differ"]]
     if same:
         parts.append(Text(f"the same: {line(', '.join(same), 2_000)}", style="dim"))
-    results = [row for row in found["results"] if row["differ"] or row["name"] == "value"]
+    told = [row for row in found["results"] if not tables.is_detail(row["name"])]
+    results = [row for row in told if row["differ"] or row["name"] == "value"]
     own = f"metrics.{study.metric}"
     cells = [
         {"": study.metric if row["name"] == "value" else _shown(row["name"]), **_values(row, numbers)}

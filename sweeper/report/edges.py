@@ -32,7 +32,9 @@ def draw(found: Sequence[Verdict], width: int) -> RenderableType:
         return Text("No parameter has a range: borders are of numbers, and of choices with an order.")
     said = [Text(f"• {plain(verdict.sentence)}") for verdict in found if not verdict.is_quiet]
     ending = [] if said else [Text(_nothing(found), style="green")]
-    return Group(tables.fitted([_cells(verdict) for verdict in found], width), Text(), *said, *ending)
+    names = tables.short_names([verdict.parameter for verdict in found])
+    cells = [{**_cells(verdict), "parameter": plain(name)} for name, verdict in zip(names, found, strict=True)]
+    return Group(tables.fitted(cells, width), Text(), *said, *ending)
 
 
 def last_words(found: Sequence[Verdict]) -> list[str]:

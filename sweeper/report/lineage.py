@@ -27,7 +27,7 @@ def collect(store: Store, study: StudyRecord) -> dict[str, Any]:
     moves = reads.move_rows(store, study.id)
     spaces = [SearchSpace.from_json(row["space"]) for row in moves]
     now = spaces[-1] if spaces else SearchSpace.from_json(study.space)
-    begun = SearchSpace.from_json(reads.stage_rows(store, study.id)[0]["ranges"])
+    begun = began(store, study)
     return {
         "stages": [
             *(_stage(index, stage, counts) for index, stage in enumerate(plan.stages)),
@@ -55,6 +55,12 @@ def collect(store: Store, study: StudyRecord) -> dict[str, Any]:
     }
 
 
+def began(store: Store, study: StudyRecord) -> SearchSpace:
+    """The space as the search began in it."""
+    first = reads.stage_rows(store, study.id)[:1]
+    return SearchSpace.from_json(first[0]["ranges"] if first else study.space)
+
+
 Counts = Mapping[tuple[int | None, TrialState], int]
 
 
@@ -80,7 +86,7 @@ def _comes(stage: Stage) -> str:
     if stage.sampler is not None:
         named = stage.sampler if isinstance(stage.sampler, str) else stage.sampler.get("_target_", "custom")
         number_of_them = "" if stage.trials is None else f"{stage.trials} "
-        ways.append(f"{number_of_them}new ones by {str(named).rpartition('.')[2]}")
+        ways.append(f"{number_of_them}new by {str(named).rpartition('.')[2]}")
     if stage.promote == WORTH:
         ways.append("those worth going on")
     elif stage.promote is not None:
@@ -121,8 +127,8 @@ def draw(study: StudyRecord, found: Mapping[str, Any], width: int) -> Renderable
 
 def _stage_cells(row: Mapping[str, Any]) -> dict[str, str]:
     states = {state: str(row[state]) if row[state] else "" for state in (each.lower() for each in TrialState)}
-    shown = {"stage": plain(row["name"]), "epochs": str(row["epochs"] or ""), "who comes": row["comes"]}
-    return {**shown, "trials": str(row["trials"]), **states}
+    shown = {"stage": plain(row["name"]), "epochs": str(row["epochs"] or ""), "trials": str(row["trials"])}
+    return {**shown, **states, "who comes": row["comes"]}
 
 
 def _range_cells(row: Mapping[str, Any]) -> dict[str, str]:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 BARS = "▁▂▃▄▅▆▇█"
 MISSING = "-"
+NOT_A_NUMBER = "×"
+DECADES = 1.3
+"""A curve that spans more than so many decades is shown by its logarithm."""
+FLAT = 2
+"""So is one that falls to less than a half at once, and then lies flat."""
 
 _ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -68,6 +73,26 @@ def about(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 3570 else duration(seconds)
 
 
+def between(low: float, high: float) -> str:
+    """A span of time that lies between two, in as few digits as such an estimate deserves.
+
+    >>> between(3.2, 8), between(43, 200), between(700, 1230), between(5000, 9000), between(290, 310)
+    ('3–8 s', '40 s – 3 min', '12–20 min', '1.4–2.5 h', '5 min')
+    """
+    (first, small), (last, large) = _rough(low), _rough(high)
+    if small != large:
+        return f"{first} {small} – {last} {large}"
+    return f"{last} {large}" if first == last else f"{first}–{last} {large}"
+
+
+def _rough(seconds: float) -> tuple[str, str]:
+    for unit, length, least in (("d", 86400, 48 * 3600), ("h", 3600, 3570), ("min", 60, 55)):
+        if seconds >= least:
+            digits = 1 if unit != "min" and seconds < 9.95 * length else 0
+            return f"{seconds / length:.{digits}f}", unit
+    return (f"{max(1, round(seconds))}" if seconds < 10 else f"{round(seconds, -1):.0f}"), "s"
+
+
 def size(size_bytes: int) -> str:
     """
     >>> size(999), size(1_234_567)
@@ -80,19 +105,34 @@ def size(size_bytes: int) -> str:
 
 
 def sparkline(values: Sequence[float | None], width: int = 40) -> str:
-    """A curve as bars, at most `width` of them; a gap where a value is missing.
+    """A curve as bars on its own scale, at most `width` of them; a gap where a value is missing, × where it is NaN.
 
-    >>> sparkline([3.0, 2.0, None, 1.0])
-    '█▅ ▁'
+    >>> sparkline([3.0, 2.0, None, 1.0]), sparkline([1000.0, 100.0, 10.0, 1.0]), sparkline([2.0, math.nan])
+    ('█▅ ▁', '█▆▃▁', '▁×')
     """
     count = min(width, len(values))
     picked = [values[index * len(values) // count] for index in range(count)]
     if count:
         picked[-1] = values[-1]
-    known = [value for value in picked if value is not None]
-    low, high = min(known, default=0.0), max(known, default=0.0)
-    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(" " if value is None else BARS[round((value - low) * scale)] for value in picked)
+    known = [value for value in picked if value is not None and math.isfinite(value)]
+    shown = math.log if _is_logarithmic(known) else float
+    low, high = (shown(end(known)) for end in (min, max)) if known else (0.0, 0.0)
+    span = high - low or 1.0
+    return "".join(_bar(value, lambda each: (shown(each) - low) / span) for value in picked)
+
+
+def _is_logarithmic(values: Sequence[float]) -> bool:
+    """Positive values that span decades, or of which a first large one would press most against the bottom."""
+    if not values or min(values) <= 0:
+        return False
+    low, middle, high = min(values), sorted(values)[len(values) // 2], max(values)
+    return math.log10(high / low) > DECADES or (high / low > FLAT and (middle - low) < (high - low) / len(BARS))
+
+
+def _bar(value: float | None, height: Callable[[float], float]) -> str:
+    if value is None:
+        return " "
+    return BARS[round(height(value) * (len(BARS) - 1))] if math.isfinite(value) else NOT_A_NUMBER
 
 
 def plain(text: str) -> str:

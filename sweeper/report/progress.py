@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sweeper import process
 from sweeper.plan import Plan
-from sweeper.store import reads, writes
+from sweeper.report.numbers import about, between
+from sweeper.report.timeleft import Running, TimeLeft, time_left
+from sweeper.store import reads
 from sweeper.store.breaker import device_name
 from sweeper.store.connection import Store
+from sweeper.store.ledger import lives
 from sweeper.trial import FINISHED, Direction, Failure, StudyRecord, StudyState, TrialRecord, TrialState
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ TRIALS, TRAININGS = "trials", "full trainings"
 LATEST = 8
 ENDED = FINISHED | {TrialState.PAUSED}
 RECENT = 50
-"""The newest finished trials whose mean time the time left is reckoned from: later trials resemble what is to come."""
+"""The newest finished trials, from whose time that left is reckoned: later trials resemble what is to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,28 @@ class RunningTrial:
     seconds: float
     host: str | None
     device: str | None
+    curve: Mapping[int, float | None] = field(default_factory=dict)
+    """The study's metric by epochs done; only where a `Lookout` has looked."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageStand:
+    """A stage of the plan: the trials that are there, by state. `opens`: new trials begin there now."""
+
+    name: str
+    epochs: int | None
+    counts: Mapping[TrialState, int]
+    opens: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RangeStand:
+    """The range of a number, as it is searched now and as it began."""
+
+    parameter: str
+    low: float
+    high: float
+    began: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +76,11 @@ class WorkerStand:
     """The trial that it holds."""
     slot: str | None = None
     driver_pid: int | None = None
+    load: float | None = None
+    """Its GPU's, or of a CPU the share of its cores that its process uses, 0..1, at its last beat; None: not told."""
+    memory_bytes: int | None = None
+    """In use: on its GPU, or by its process."""
+    memory_total_bytes: int | None = None
 
     @property
     def place(self) -> str:
@@ -101,6 +130,12 @@ class Progress:
     """How many a person wants of each driver since the last start; None: as many as it began with."""
     paused: tuple[PausedDevice, ...] = ()
     seconds_left: float | None = None
+    seconds_left_range: tuple[float, float] | None = None
+    """Where it ends in about four of five cases (`timeleft`); None: too few trials have ended to say."""
+    stages: tuple[StageStand, ...] = ()
+    """Of the plan, from coarse to fine; only where a `Lookout` has looked."""
+    ranges: tuple[RangeStand, ...] = ()
+    """Of the numbers; likewise."""
     borders: tuple[Verdict, ...] = ()
     """The verdicts on the ranges as they are; only where a `Lookout` has looked, as while a sweep runs."""
     moves: tuple[str, ...] = ()
@@ -121,6 +156,14 @@ class Progress:
     def amount(self) -> str:
         """How much is done of how much, as `7/40` or `12.3/40`."""
         return f"{self.done:g}/{self.budget:g}" if self.unit == TRIALS else f"{self.done:.1f}/{self.budget:g}"
+
+    @property
+    def left(self) -> str:
+        """`about 12–20 min left`, or without the range where it is not known; '' where nothing is."""
+        if not self.seconds_left:
+            return ""
+        span = between(*self.seconds_left_range) if self.seconds_left_range else about(self.seconds_left)
+        return f"about {span} left"
 
     @property
     def drivers(self) -> int:
@@ -147,6 +190,7 @@ def snapshot(store: Store, study: StudyRecord) -> Progress:
     in_hand = tuple(map(_running, running))
     staged = len(plan.stages) > 1 and study.full_epochs is not None
     done, budget, unit = _spent(store, study, in_hand) if staged else (ended, _trials(study), TRIALS)
+    left = _time_left(budget - done, study.full_epochs if staged else None, recent, in_hand, len(workers))
     return Progress(
         study=study.name,
         search=str(study.plan.get("search", "")),
@@ -167,7 +211,8 @@ def snapshot(store: Store, study: StudyRecord) -> Progress:
         workers=workers,
         workers_asked=study.workers,
         paused=tuple(PausedDevice(**row) for row in reads.paused_devices(store, study.id)),
-        seconds_left=_seconds_left(budget - done, study.full_epochs if staged else None, recent, in_hand, len(workers)),
+        seconds_left=None if left is None else left.seconds,
+        seconds_left_range=None if left is None else left.between,
     )
 
 
@@ -195,32 +240,42 @@ def is_complete(store: Store, study: StudyRecord, plan: Plan, counts: Mapping[Tr
     return not can_repeat or reads.is_confirmed(store, study)
 
 
-def _seconds_left(
+def _time_left(
     left: float,
     full_epochs: int | None,
     recent: Sequence[TrialRecord],
     running: Sequence[RunningTrial],
     workers: int,
-) -> float | None:
-    """The mean time of what is left, by recent trials, over the workers.
+) -> TimeLeft | None:
+    """`left` is in trials, of which the running ones have done a part; with `full_epochs` in full trainings.
 
-    `left` is in trials, of which the running ones have done a part; with `full_epochs` in full trainings.
+    In epochs a trial costs what it was granted: the rest of one that failed early is not trained either.
     """
-    if left <= 0:
-        return 0.0
-    if not recent or not workers:
-        return None
-    seconds = sum(record.seconds for record in recent)
-    if full_epochs is not None:
-        epochs = sum(record.epochs_done for record in recent)
-        return seconds / max(1, epochs) * full_epochs * left / workers
-    begun = sum(min(1.0, each.epochs_done / each.target_epochs) for each in running if each.target_epochs)
-    return seconds / len(recent) * max(0.0, left - begun) / min(workers, left)
+    if full_epochs is None:
+        in_hand = [_in_hand(each, 1.0) for each in running]
+        return time_left(left - len(running), in_hand, [(1.0, record.seconds) for record in recent], workers)
+    in_hand = [_in_hand(each, float(each.target_epochs)) for each in running if each.target_epochs]
+    queued = left * full_epochs - sum(each.left for each in in_hand)
+    ended = [(float(record.target_epochs or record.epochs_done), record.seconds) for record in recent]
+    return time_left(queued, in_hand, ended, workers)
+
+
+def _in_hand(each: RunningTrial, units: float) -> Running:
+    """Without known epochs it is not known how far it is."""
+    if not each.target_epochs:
+        return Running(0.0, units, each.seconds)
+    step = units / each.target_epochs
+    done = min(units, each.epochs_done * step)
+    return Running(done, units - done, each.seconds, step)
 
 
 def _running(row: Mapping[str, Any]) -> RunningTrial:
-    """After an interruption the trial's own start lies far back: its worker's start bounds the time of this attempt."""
-    started = max(row["started"] or row["now"], row["worker_started"] or 0.0)
+    """Taken up again, after an interruption or a promotion, the trial's own start lies far back.
+
+    Then the begin of this attempt's first epoch counts, and nothing before that has ended.
+    """
+    first = row["started"] if row["attempt"] <= 1 else None
+    started = row["attempt_started"] or max(first or row["now"], row["worker_started"] or 0.0)
     return RunningTrial(
         number=row["number"],
         epochs_done=row["epochs_done"],
@@ -246,14 +301,10 @@ def _alive(store: Store, study: StudyRecord, trials: Mapping[int, int]) -> tuple
             trial=trials.get(row["id"]),
             slot=row["slot"],
             driver_pid=row["driver_pid"],
+            load=row["load"],
+            memory_bytes=row["memory_bytes"],
+            memory_total_bytes=row["memory_total_bytes"],
         )
         for row in reads.worker_rows(store, study.id, alive=True)
         if lives(row)
     )
-
-
-def lives(row: Mapping[str, Any]) -> bool:
-    """Whether a worker that has not ended is alive: on this host by its process, elsewhere by its beat."""
-    if row["host"] == process.host():
-        return process.is_alive(row["pid"], row["process_started"])
-    return row["beat_seconds_ago"] < 2 * writes.LEASE_SECONDS

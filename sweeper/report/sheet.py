@@ -11,7 +11,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from sweeper.errors import StoreError
-from sweeper.report import places, tables
+from sweeper.judgement import space_now
+from sweeper.report import diagnosed, places, tables
 from sweeper.report.command import train_command
 from sweeper.report.numbers import duration, number, place, plain, reason, size, sparkline
 from sweeper.store import reads
@@ -19,7 +20,7 @@ from sweeper.store.columns import epoch_columns, iso, rows
 from sweeper.store.connection import Store
 from sweeper.trial import StudyRecord
 
-CURVE_LINES = 20
+CURVE_LINES, CURVE_COLUMNS = 20, 40
 TRACEBACK_LINES = 15
 LOG_LINES, LOG_BYTES = 12, 16_384
 
@@ -37,7 +38,7 @@ def collect(store: Store, study: StudyRecord, number: int) -> dict[str, Any]:
         **{name: trial[name] for name in ("number", "state", "value", "params", "metrics", "stage", "seed")},
         "metric": study.metric,
         "stage_name": study.plan["stages"][trial["stage"]]["name"],
-        "places": places.collect(places.current(store, study), trial["params"] or {}),
+        "places": places.collect(space_now(store, study), trial["params"] or {}),
         "is_best": best is not None and best.number == number,
         **{name: trial[name] for name in ("epochs_done", "target_epochs", "seconds", "attempt", "host", "device")},
         **{name: iso(trial[name]) for name in ("created", "started", "finished")},
@@ -50,6 +51,7 @@ def collect(store: Store, study: StudyRecord, number: int) -> dict[str, Any]:
         "log": log,
         "log_end": end_of(log) if trial["failure"] else None,
         "epochs": rows(epoch_columns(store, study, number)),
+        "findings": [found.as_json() for found in diagnosed.trial(store, study, number)[1]],
         "checkpoints": _checkpoints(store, study, number, folder),
         "command": train_command(study, trial["params"], trial["seed"], trial["threads"]) if trial["params"] else None,
     }
@@ -99,8 +101,10 @@ def draw(trial: Mapping[str, Any], width: int) -> RenderableType:
     for title, body in (
         ("failure", _failure(trial)),
         ("the end of its log", _log_end(trial)),
+        ("what the curves say", _findings(trial)),
         ("parameters", _parameters(trial, width)),
         ("epochs", _curve(trial, width)),
+        ("monitors", _monitors(trial, width)),
         ("checkpoints", _kept(trial)),
         ("files", _files(trial)),
         ("train it again", [_whole(trial["command"])] if trial["command"] else []),
@@ -167,13 +171,8 @@ def _curve(trial: Mapping[str, Any], width: int) -> list[RenderableType]:
     epochs = trial["epochs"]
     if not epochs:
         return []
-    names = [name for name in epochs[0] if name.startswith("metrics.")]
-    bare = {name: name.removeprefix("metrics.") for name in names}
-    room = max(map(len, bare.values()))
-    lines = [
-        Text(f"{bare[name]:<{room}}  {sparkline([row[name] for row in epochs])}  {_span(epochs, name)}")
-        for name in names
-    ]
+    bare = _metrics(trial, details=False)
+    names = list(bare)
     shown = list(_thinned(epochs))
     cells = [
         {
@@ -186,7 +185,32 @@ def _curve(trial: Mapping[str, Any], width: int) -> list[RenderableType]:
     note = (
         [] if len(shown) == len(epochs) else [Text(f"{len(shown)} of {len(epochs)} epochs; all: --format csv", "dim")]
     )
-    return [*lines, Text(), tables.fitted(cells, width), *note]
+    return [*_strips(epochs, bare, width), Text(), tables.fitted(cells, width), *note]
+
+
+def _monitors(trial: Mapping[str, Any], width: int) -> list[Text]:
+    """What watches the training: curves alone."""
+    return _strips(trial["epochs"], _metrics(trial, details=True), width)
+
+
+def _metrics(trial: Mapping[str, Any], *, details: bool) -> dict[str, str]:
+    """The columns of its epochs, and the metrics that are in them; the study's own is no detail."""
+    bare = {name: name.removeprefix("metrics.") for name in (trial["epochs"] or [{}])[0] if name.startswith("metrics.")}
+    return {
+        name: short for name, short in bare.items() if (tables.is_detail(short) and short != trial["metric"]) == details
+    }
+
+
+def _strips(epochs: list[dict[str, Any]], names: Mapping[str, str], width: int) -> list[Text]:
+    """`val_loss  █▅▂▁  2.31 → 0.102`: with as much of each curve as there is room for."""
+    spans = {name: _span(epochs, name) for name in names}
+    room = max(map(len, names.values()), default=0)
+    columns = max(8, min(CURVE_COLUMNS, width - room - max(map(len, spans.values()), default=0) - 4))
+    lines = {name: sparkline([row[name] for row in epochs], columns) for name in names}
+    return [
+        Text(f"{plain(names[name]):<{room}}  {strip}  {spans[name]}", no_wrap=True, overflow="ellipsis")
+        for name, strip in lines.items()
+    ]
 
 
 def _span(epochs: list[dict[str, Any]], name: str) -> str:
@@ -210,6 +234,10 @@ def _kept(trial: Mapping[str, Any]) -> list[Text]:
         )
         for row in trial["checkpoints"]
     ]
+
+
+def _findings(trial: Mapping[str, Any]) -> list[Text]:
+    return [Text(plain(f"{found['sentence']} Try: {found['cure']}.")) for found in trial["findings"]]
 
 
 def _log_end(trial: Mapping[str, Any]) -> list[Text]:

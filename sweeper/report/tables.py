@@ -69,17 +69,22 @@ def trial_cells(
             **{name.removeprefix("metrics."): number(row[name], pad=True) for name in others},
             **{header: number(row[name]) for header, name in zip(headers, params, strict=True)},
             **{header: one_line(number(row[name]), 60) for header, name in more.items()},
-            **({"epochs": str(row["epochs_done"]), "seconds": number(row["seconds"], pad=True)} if states else {}),
+            **({"epochs": str(row["epochs_done"]), "seconds": _seconds(row)} if states else {}),
         }
         for row in rows
     ]
 
 
 def other_metrics(names: Iterable[str], metric: str) -> list[str]:
-    """At most three metrics beside the study's: those of the validation first, those of the training never."""
-    bare = {name: name.removeprefix("metrics.") for name in names}
+    """At most three metrics beside the study's: those of the validation first, of the training and details never."""
+    bare = {name: name.removeprefix("metrics.") for name in names if not is_detail(name)}
     others = [name for name, short in bare.items() if short != metric and not short.startswith("train")]
     return sorted(others, key=lambda name: not bare[name].startswith("val"))[:MAX_METRICS]
+
+
+def is_detail(name: str) -> bool:
+    """Whether a metric watches the training, as `monitor/lr` or `grad_norm/LAYER`: narrow tables leave it out."""
+    return "/" in name
 
 
 def constant_parameters(space: Iterable[Row]) -> set[str]:
@@ -106,6 +111,11 @@ def short_names(names: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
         return name
 
     return [short(name) for name in names]
+
+
+def _seconds(row: Row) -> str:
+    """Of a trial that runs only those before it was taken up are known here."""
+    return number(row["seconds"] or (None if row["state"] == "RUNNING" else 0.0), pad=True)
 
 
 def _state(row: Row) -> str:
@@ -175,11 +185,11 @@ def width_of(cells: Sequence[Mapping[str, str]], headers: Mapping[str, str] | No
 
 def _folded(header: str, width: int) -> str:
     """`weight_decay` on two lines where its cells are narrower than it; broken near its middle."""
-    breaks = [index + 1 for index, letter in enumerate(header[:-1]) if letter in "_."]
+    breaks = [index + 1 for index, letter in enumerate(header[:-1]) if letter in "_. "]
     if cell_len(header) <= width or not breaks:
         return header
     middle = min(breaks, key=lambda index: abs(index - len(header) / 2))
-    return f"{header[:middle]}\n{header[middle:]}"
+    return f"{header[:middle].rstrip()}\n{header[middle:]}"
 
 
 def _is_number(text: str) -> bool:

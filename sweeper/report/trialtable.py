@@ -7,7 +7,7 @@ from typing import Any
 
 from sweeper.report.digest import Digest, sample
 from sweeper.report.numbers import line, plain
-from sweeper.report.tables import short_names
+from sweeper.report.tables import is_detail, short_names
 
 MOST_ROWS = 5_000
 MOST_METRICS = 6
@@ -27,7 +27,8 @@ class TrialTable:
 def collect(digest: Digest, most: int = MOST_ROWS) -> TrialTable:
     """By number; where there are more than `most` the best, and the others evenly."""
     columns, study = digest.columns, digest.study
-    metrics = [name for name in columns if name.startswith("metrics.") and name != f"metrics.{study.metric}"]
+    reported = [name for name in columns if name.startswith("metrics.") and not is_detail(name)]
+    metrics = [name for name in reported if name != f"metrics.{study.metric}"]
     params = [f"params.{parameter.name}" for parameter in digest.parameters]
     bare = [name.partition(".")[2] for name in params]
     own = ["trial", "state", study.metric, *(name.partition(".")[2] for name in metrics[:MOST_METRICS])]

@@ -146,6 +146,12 @@ def curve(store: Store, study_id: int, number: int) -> dict[int, float | None]:
         return curves_where(connection, study_id, trials.c.number == number).get(number, {})
 
 
+def curves(store: Store, study_id: int, numbers: Sequence[int]) -> dict[int, dict[int, float | None]]:
+    """By number, the metric by epochs done."""
+    with store.read() as connection:
+        return curves_where(connection, study_id, trials.c.number.in_(numbers))
+
+
 def curves_where(connection: sa.Connection, study_id: int, which: Any) -> dict[int, dict[int, float | None]]:
     """By number, the metric by epochs done, of the trials for which the clause `which` holds."""
     query = (
@@ -367,9 +373,14 @@ def failure_counts(store: Store, study_id: int) -> dict[Failure, int]:
 
 
 def running_trials(store: Store, study_id: int) -> list[dict[str, Any]]:
-    """The trials that a worker holds, with its device, host and start, and the database's time `now`."""
+    """The trials that a worker holds, with its device, host and start, and the database's time `now`.
+
+    `attempt_started`: the begin of the first epoch of this attempt; None before its end.
+    """
+    own = (epochs.c.study_id == study_id, epochs.c.number == trials.c.number, epochs.c.attempt == trials.c.attempt)
+    begun = sa.select(sa.func.min(epochs.c.reported - epochs.c.seconds)).where(*own).correlate(trials)
     query = (
-        sa.select(*_RECORD, trials.c.started, now().label("now"))
+        sa.select(*_RECORD, trials.c.started, begun.scalar_subquery().label("attempt_started"), now().label("now"))
         .add_columns(workers.c.started.label("worker_started"), workers.c.host, workers.c.device)
         .join_from(trials, workers, workers.c.id == trials.c.worker_id, isouter=True)
         .where(trials.c.study_id == study_id, trials.c.state == TrialState.RUNNING)
@@ -443,15 +454,3 @@ def epoch_table(
         query = query.where(epochs.c.number == number)
     with store.read() as connection:
         return connection.execute(query).all()
-
-
-def stretches(store: Store, study_id: int) -> dict[int, list[tuple[float, float]]]:
-    """When each trial trained: the begin of the first epoch and the end of the last one of each of its attempts."""
-    begin, end = sa.func.min(epochs.c.reported - epochs.c.seconds), sa.func.max(epochs.c.reported)
-    query = sa.select(epochs.c.number, begin, end).where(epochs.c.study_id == study_id)
-    found: dict[int, list[tuple[float, float]]] = {}
-    with store.read() as connection:
-        grouped = query.group_by(epochs.c.number, epochs.c.attempt).order_by(epochs.c.number, epochs.c.attempt)
-        for number, first, last in connection.execute(grouped):
-            found.setdefault(number, []).append((first, last))
-    return found

@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 
 from sweeper.borders import BorderKind, Verdict
-from sweeper.report.live import SILENCE_SECONDS, LiveView, PlainView, screen, view_for
-from sweeper.report.progress import PausedDevice, Progress, RunningTrial, WorkerStand
+from sweeper.report.live import LiveView, curve, screen, view_for
+from sweeper.report.plain import SILENCE_SECONDS, PlainView
+from sweeper.report.progress import PausedDevice, Progress, RangeStand, RunningTrial, StageStand, WorkerStand
 from sweeper.trial import Direction, Failure, StudyState, TrialRecord, TrialState
 
 PARAMS = {"optimizer.lr": 0.00123456, "optimizer.weight_decay": 1.23456e-6, "model.activation": "relu"}
@@ -117,6 +118,124 @@ def test_a_terminal_gets_a_live_table(monkeypatch: pytest.MonkeyPatch, stream: i
     assert isinstance(view_for(stream, plain=True), PlainView)
     monkeypatch.setenv("CI", "true")
     assert isinstance(view_for(stream), PlainView)
+
+
+# ---- curves ----------------------------------------------------------------------------------------------------------
+
+CURVE = {epoch: 1.0 / epoch for epoch in range(1, 6)}
+
+
+def test_a_trial_has_its_curve_beside_its_metric_as_wide_as_there_is_room() -> None:
+    curved = progress(running=(replace(RUNNING, curve=CURVE), replace(RUNNING, number=8, curve={1: 0.3})))
+    for width in (80, 160):
+        lines = drawn(curved, width)
+        assert lines[2].split()[:5] == ["trial", "state", "epoch", "val_loss", "curve"]
+        assert "█▄▂▁▁" in lines[4]
+        assert not set("▁▂▃▄▅▆▇█") & set(lines[5]), "one epoch makes no curve"
+    assert "curve" not in "".join(drawn(curved, 40))
+    assert "curve" not in "".join(drawn(progress(), 160))
+    long = {epoch: 1.0 / epoch for epoch in range(1, 101)}
+    assert [len(curve(long, columns, running=True)) for columns in (8, 12, 16)] == [8, 12, 16]
+
+
+def test_what_was_not_finite_is_marked_and_what_is_not_reported_yet_is_not() -> None:
+    assert curve({1: 2.0, 2: None, 3: 1.0}, 8, running=False) == "█×▁"
+    assert curve({1: 2.0, 2: 1.0, 3: None}, 8, running=True) == "█▁"
+    assert curve({1: 2.0, 2: None}, 8, running=False) == "▁×"
+    assert curve({}, 8, running=True) == ""
+
+
+# ---- time left -------------------------------------------------------------------------------------------------------
+
+
+def test_the_time_left_is_a_range_where_it_is_known() -> None:
+    sure = progress(seconds_left=900.0, seconds_left_range=(700.0, 1230.0))
+    assert sure.left == "about 12–20 min left"
+    assert any(line.endswith("7/40 trials, about 12–20 min left") for line in map(str.rstrip, drawn(sure, 80)))
+    assert progress().left == "about 40 s left"
+    assert (progress(seconds_left=None).left, progress(seconds_left=0.0).left) == ("", "")
+
+
+def test_a_narrow_terminal_shows_the_time_left_whole() -> None:
+    sure = progress(seconds_left=900.0, seconds_left_range=(700.0, 1230.0), unit="full trainings", workers=crew(2))
+    (line,) = [line.rstrip() for line in drawn(sure, 60) if line.startswith("done")]
+    assert line.endswith("full trainings, about 12–20 min left")
+
+
+# ---- stages and ranges -----------------------------------------------------------------------------------------------
+
+STAGES = (
+    StageStand("coarse", 3, {TrialState.RUNNING: 2, TrialState.PAUSED: 14, TrialState.FAIL: 1}, opens=True),
+    StageStand("fine", 20, {TrialState.COMPLETE: 4}),
+    StageStand("confirm", 20, {}),
+)
+RANGES = (
+    RangeStand("optimizer.lr", 1e-5, 1.0, (1e-5, 0.1)),
+    RangeStand("model.width", 16, 256, (32, 256)),
+    RangeStand("model.depth", 1, 4, (1, 4)),
+)
+
+
+def footer(shown: Progress, label: str, width: int = 120, height: int = 40) -> str:
+    return "".join(line for line in drawn(shown, width, height) if line.startswith(label)).rstrip()
+
+
+def test_the_stages_say_who_is_there() -> None:
+    shown = progress(stages=STAGES)
+    assert footer(shown, "stages") == (
+        "stages  coarse 3 epochs: 2 running, 14 paused · fine 20 epochs: 4 complete · confirm 20 epochs: none"
+    )
+    assert footer(shown, "stages", 80) == "stages  coarse 3 epochs: 16 · fine 20 epochs: 4 · confirm 20 epochs: 0"
+    assert footer(shown, "stages", 60) == "stages  coarse 16 · fine 4 · confirm 0"
+    assert footer(progress(stages=STAGES[:1]), "stages") == ""
+
+
+def test_a_range_that_moved_shows_which_way() -> None:
+    shown = footer(progress(ranges=RANGES), "ranges")
+    assert shown == "ranges  lr 1e-5 … 1↑   width ↓16 … 256   depth 1 … 4"
+
+
+def test_of_more_ranges_than_there_is_room_for_those_that_moved_are_shown() -> None:
+    many = (*RANGES, *(RangeStand(f"a_rather_long_parameter_{index}", 0.0, 1.0, (0.0, 1.0)) for index in range(12)))
+    assert footer(progress(ranges=many), "ranges", 80) == "ranges  lr 1e-5 … 1↑   width ↓16 … 256"
+
+
+def test_with_little_height_the_essential_is_left() -> None:
+    known = tuple(replace(each, load=0.5, memory_bytes=2**30) for each in crew(6))
+    running = tuple(replace(RUNNING, number=number) for number in range(8, 14))
+    whole = progress(running=running, workers=known, stages=STAGES, ranges=RANGES)
+    labels = [line.split()[0] for line in drawn(whole, 120, 40) if line[:1].isalpha()]
+    assert labels == ["digits", "trial", "best", "done", "stages", "devices", "ranges"]
+    low = drawn(whole, 80, 16)
+    assert len(low) <= 16
+    assert [line.split()[0] for line in low if line[:1].isalpha()] == ["digits", "trial", "best", "done"]
+    assert sum("RUNNING" in line for line in low) >= 3
+
+
+@pytest.mark.parametrize(("width", "height"), [(60, 24), (80, 24), (120, 40), (160, 50)])
+def test_the_whole_screen_fits(width: int, height: int) -> None:
+    known = tuple(replace(each, load=0.5, memory_bytes=2**30, trial=7) for each in crew(16))
+    running = tuple(replace(RUNNING, number=number, curve=CURVE) for number in range(8, 40))
+    sure = {"seconds_left": 900.0, "seconds_left_range": (700.0, 1230.0), "paused": (PAUSED,), "moves": (MOVE,)}
+    shown = progress(running=running, workers=known, stages=STAGES, ranges=RANGES, borders=(crowded(),), **sure)
+    lines = drawn(shown, width, height)
+    assert len(lines) <= height
+    assert max(len(line.rstrip()) for line in lines) <= width
+    assert footer(shown, "devices", width, height).startswith("devices gpu 0 50 % 1.0 GiB · ")
+
+
+# ---- details ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_monitor_is_in_no_line(view: PlainView, stream: io.StringIO) -> None:
+    watched = {**METRICS, "monitor/lr": 0.01, "grad_norm/net.0": 3.0}
+    shown = progress(running=(replace(RUNNING, metrics=watched),), latest=(finished(6, metrics=watched),))
+    view.show(progress(6))
+    view.show(replace(shown, best=finished(6, metrics=watched)))
+    text = stream.getvalue() + "\n".join(drawn(shown, 300, 50))
+    assert "monitor" not in text
+    assert "grad_norm" not in text
+    assert "val_top_5_accuracy" in text
 
 
 # ---- in a pipe -------------------------------------------------------------------------------------------------------
@@ -245,14 +364,14 @@ def test_a_crowded_edge_and_a_moved_range_are_shown(width: int) -> None:
     shown = progress(borders=(INSIDE, crowded(), DOUBT), moves=("earlier", MOVE))
     lines = [text.rstrip() for text in drawn(shown, width)]
     assert max(map(len, lines)) <= width
-    told = [text for text in lines if text.startswith(("border", "ranges"))]
+    told = [text for text in lines if text.startswith(("border", "moved"))]
     assert [text[:50] for text in told] == [
         "border  lr crowds the upper edge, 0.0001: widen to",
-        "ranges  optimizer.lr [1e-6, 0.0001] → [1e-6, 0.001",
+        "moved   optimizer.lr [1e-6, 0.0001] → [1e-6, 0.001",
     ]
     assert width < 80 or told[0].endswith("widen to [1e-6, 0.001]")
     assert width < 80 or told[1].endswith(MOVE)
-    assert not [text for text in drawn(replace(shown, complete=True), width) if text.startswith(("border", "ranges"))]
+    assert not [text for text in drawn(replace(shown, complete=True), width) if text.startswith(("border", "moved"))]
 
 
 def test_many_crowded_edges_leave_room_for_the_trials() -> None:

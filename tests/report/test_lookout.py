@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from sweeper.report.lookout import EVERY, Lookout
 from sweeper.report.progress import snapshot
 from sweeper.space import SearchSpace
 from sweeper.store import reads, schema, writes
-from sweeper.trial import TrialState
+from sweeper.trial import EpochReport, TrialState
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))
 
@@ -78,3 +79,59 @@ def test_a_move_is_told_in_words_and_the_ranges_are_judged_anew(sweep) -> None:
     progress = sweep.look()
     assert progress.moves == ("optimizer.lr [1e-5, 0.1] → [1e-5, 1], widened after 10 trials",)
     assert progress.borders[0].high == 1.0
+
+
+def test_the_curves_of_what_is_shown_are_read_when_they_go_on(sweep) -> None:
+    sweep.train(2)
+    lease = filling.begin(sweep.store, sweep.id, filling.worker(sweep.store, sweep.id), 2, 0.4)
+    (running,) = sweep.look().running
+    assert running.curve == {1: pytest.approx(0.6), 2: 0.4}
+    assert [list(each.curve) for each in sweep.look().latest] == [[1, 2, 3, 4]] * 2
+    study, progress = filling.record(sweep.store), snapshot(sweep.store, filling.record(sweep.store))
+    assert len(filling.plans(sweep.store, lambda store: sweep.watch.look(study, progress))) == 1
+    writes.report(sweep.store, lease, EpochReport(2, 2, {"val_loss": None}, 0.25), None)
+    assert sweep.look().running[0].curve[3] is None
+    progress = snapshot(sweep.store, filling.record(sweep.store))
+    behind = replace(progress, running=(replace(progress.running[0], epochs_done=4),))
+    for plan in filling.plans(sweep.store, lambda store: sweep.watch.look(study, behind)):
+        assert "SCAN" not in plan
+        assert "TEMP B-TREE" not in plan
+
+
+def test_the_stages_are_counted_as_trials_come_and_end(sweep) -> None:
+    (stage,) = sweep.look().stages
+    assert (stage.name, stage.epochs, stage.counts, stage.opens) == ("search", 4, {}, True)
+    sweep.train(3)
+    filling.begin(sweep.store, sweep.id, filling.worker(sweep.store, sweep.id), 1, 0.4)
+    (stage,) = sweep.look().stages
+    assert stage.counts == {TrialState.COMPLETE: 3, TrialState.RUNNING: 1}
+
+
+def test_of_very_many_trials_the_stages_are_counted_now_and_then(tmp_path: Path) -> None:
+    store, _ = filling.many(f"sqlite:///{tmp_path / 'many.db'}", 5000)
+    study = filling.record(store)
+    progress, watch = snapshot(store, study), Lookout(store, judges=False)
+    watch.look(study, progress)
+    seen = []
+    for more in range(12):
+        counts = {**progress.counts, TrialState.COMPLETE: progress.counts[TrialState.COMPLETE] + more}
+        now = replace(progress, ended=progress.ended + more, counts=counts, complete=False)
+        seen.append(len(filling.plans(store, lambda store, now=now: watch.look(study, now))))
+    assert seen == [1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 2, 1]
+
+
+def test_the_ranges_are_those_of_the_last_move_beside_those_of_the_begin(sweep) -> None:
+    rate = sweep.look().ranges[0]
+    assert (rate.parameter, rate.low, rate.high, rate.began) == ("optimizer.lr", 1e-5, 0.1, (1e-5, 0.1))
+    space = SearchSpace.from_json(filling.record(sweep.store).space)
+    moved = [each | {"high": 1.0} if each["name"] == "optimizer.lr" else each for each in space.to_json()]
+    writes.move_ranges(sweep.store, sweep.id, 0, kind="widened", stage=0, space=moved, trials_told=0, reason="crowded")
+    (rate, *_) = sweep.look().ranges
+    assert (rate.low, rate.high, rate.began) == (1e-5, 1.0, (1e-5, 0.1))
+
+
+def test_one_that_does_not_judge_reads_no_trials(sweep) -> None:
+    sweep.train(MIN_TRIALS)
+    study = filling.record(sweep.store)
+    assert Lookout(sweep.store, judges=False).look(study, snapshot(sweep.store, study)).borders == ()
+    assert sweep.asked == []

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from sweeper.report import answer, axes, curves, digest, landscape, parallel, plots, timeline
-from sweeper.store import reads, schema
+from sweeper.store import accounts, ledger, reads, schema
 
 sweeps = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "sweeps.py")))
 
@@ -142,8 +142,9 @@ def test_lanes_hold_every_trial_without_overlap(found) -> None:
     for lane in (0, 1):
         here = [stretch for stretch in lanes.stretches if stretch.lane == lane]
         assert all(one.end <= other.begin + 1e-3 for one, other in itertools.pairwise(here))
-    assert lanes.utilisation == pytest.approx(lanes.busy_seconds / lanes.worker_seconds)
-    assert 0.85 < lanes.utilisation < 1.0
+    lived = sum(end - begin for _, begin, end in lanes.lives)
+    assert found.ledger.seconds.total == pytest.approx(lived, rel=0.01)
+    assert 0.85 < found.ledger.utilisation < 1.0
 
 
 def test_the_clock_stands_still_between_two_runs(store, found) -> None:
@@ -162,9 +163,14 @@ def test_a_promoted_trial_is_two_stretches(store, found) -> None:
     number = next(found.columns["number"][i] for i in found.complete)
     at = (schema.epochs.c.number == number) & (schema.epochs.c.epoch >= 6)
     update(store, schema.epochs, at, attempt=2, reported=schema.epochs.c.reported + 50)
-    spans = reads.stretches(store, found.study.id)[number]
-    assert len(spans) == 2
-    assert spans[1][0] == pytest.approx(spans[0][1] + 50)
+    here = schema.trials.c.number == number
+    update(store, schema.trials, here, attempt=2, finished=schema.trials.c.finished + 50)
+    turns = next(each for each in ledger.turns(store, found.study.id) if each.number == number)
+    first, second = turns.attempts
+    assert (first.number, second.number, first.worker) == (number, number, None)  # no event has kept who held it
+    assert second.begin == pytest.approx(first.end + 50)
+    held = accounts.held(store, found.study, reads.worker_rows(store, found.study.id))
+    assert all(attempt.worker is not None for each in held for attempt in each.attempts)
 
 
 def test_neighbours_become_one_where_there_are_too_many(monkeypatch, found) -> None:
@@ -233,7 +239,9 @@ def test_the_answer_names_the_best_its_setting_and_the_command(store, found) -> 
     assert dict(told.setting)["model.depth"] == str(found.params("model.depth")[found.complete[0]])
     points = dict(told.points)
     assert points["Best"][0].startswith(f"Trial {best} has val_loss ")
-    assert points["Cost"][1].endswith(f"with 2 workers, which held a trial {found.timeline.utilisation:.0%} of it.")
+    useful = found.ledger.seconds.shares["useful"]
+    said = f"which held a trial {found.ledger.utilisation:.0%} of it; {useful:.0%} went into epochs of complete trials."
+    assert points["Cost"][1].endswith(f"with 2 workers, {said}")
     assert points["Failures"][0].startswith("5 diverged, 4 error, 4 killed")
     assert told.command is not None
     assert told.command.startswith(f"SWEEPER_SEED={best} python train.py data=digits optimizer.lr=")

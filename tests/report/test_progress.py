@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from sweeper.report.progress import snapshot
-from sweeper.store import claims, writes
+from sweeper.store import claims, schema, writes
 from sweeper.store.connection import Store
 from sweeper.trial import Failure, StudyState, TrialState
 
@@ -40,8 +40,27 @@ def test_a_running_study(url: str) -> None:
 
 def test_time_left_counts_what_the_running_trials_have_done(url: str) -> None:
     store, _ = filling.running_study(url)
-    mean = (1.5 + 1.5 + 0.5 + 1.5) / 4
-    assert look(store).seconds_left == pytest.approx(mean * (4 - 0.5))
+    progress = look(store)
+    assert progress.seconds_left is not None
+    assert progress.seconds_left_range is not None
+    assert 0.5 * 3 < progress.seconds_left < 1.5 * 4
+    low, high = progress.seconds_left_range
+    assert 0 < low < progress.seconds_left < high
+
+
+def test_a_promoted_trial_is_not_charged_for_the_time_it_was_paused(url: str) -> None:
+    store, study_id = filling.study(url)
+    hand = filling.worker(store, study_id)
+    filling.begin(store, study_id, hand, 2, 0.4)
+    with store.write() as connection:
+        long_ago = {"started": schema.now() - 3600.0, "attempt": 2, "seconds": 1.5}
+        connection.execute(schema.trials.update().values(**long_ago))
+    (running,) = look(store).running
+    assert 1.5 <= running.seconds < 60
+    with store.write() as connection:
+        connection.execute(schema.epochs.update().values(attempt=2))
+    (running,) = look(store).running
+    assert 1.5 < running.seconds < 60
 
 
 def test_time_left_is_unknown_before_the_first_trial_ends(url: str) -> None:

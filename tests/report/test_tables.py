@@ -53,6 +53,21 @@ def test_a_parameter_named_like_a_column_keeps_its_full_name() -> None:
     assert cells[0]["epochs"] == "3"
 
 
+def test_what_watches_the_training_has_a_column_only_where_it_is_asked_for() -> None:
+    row = {**trial(1), "metrics.monitor/lr": 0.01, "metrics.grad_norm/net.0": 2.0}
+    cells = tables.trial_cells([row], "val_loss", states=True)
+    assert not [name for name in cells[0] if "/" in name]
+    (asked,) = tables.trial_cells([row], "val_loss", states=True, also=["metrics.monitor/lr"])
+    assert asked["monitor/lr"] == "0.01"
+    (own,) = tables.trial_cells([row], "val/loss", states=True)
+    assert "val/loss" in own
+
+
+def test_a_trial_that_runs_has_no_seconds_yet() -> None:
+    (cells,) = tables.trial_cells([{**trial(1), "state": "RUNNING", "seconds": 0.0}], "val_loss", states=True)
+    assert cells["seconds"] == "-"
+
+
 def wide(count: int) -> list[dict[str, str]]:
     names = [f"some_long_parameter_{index}" for index in range(8)]
     return [{"trial": str(number), **dict.fromkeys(names, "0.123")} for number in range(count)]
@@ -86,3 +101,13 @@ def test_a_pipe_has_no_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tables.page(io.StringIO()).width == tables.UNBOUNDED
     monkeypatch.setenv("COLUMNS", "90")
     assert tables.page(io.StringIO()).width == 90
+
+
+def test_a_curve_that_falls_at_once_is_not_flat_and_one_that_rises_is_as_it_is() -> None:
+    falling = [1.0, 0.2, 0.15, 0.12, 0.11, 0.1, 0.1, 0.1]
+    assert numbers.sparkline(falling) == "█▃▂▂▁▁▁▁"
+    rising = [0.1, 0.5, 0.9, 0.95, 0.97, 0.98]
+    assert numbers.sparkline(rising) == "▁▄▇███"
+    assert numbers.sparkline([-1.0, 0.0, 1.0]) == "▁▅█"
+    assert numbers.sparkline([]) == ""
+    assert numbers.sparkline([None, float("inf")]) == " ×"
