@@ -34,13 +34,17 @@ COLUMNS = (
 OVER = (*(state for state in TrialState if state.is_finished), TrialState.PAUSED)
 
 
+def space_now(store: Store, study: StudyRecord) -> SearchSpace:
+    """The space with the ranges as the study searches them now."""
+    return SearchSpace.from_json(reads.current_space(store, study)[0])
+
+
 def judge(store: Store, study: StudyRecord) -> list[Verdict]:
     """The verdicts on the ranges as they are now, by all trials that are over or paused and not hidden."""
-    space = SearchSpace.from_json(reads.current_space(store, study)[0])
     trials = reads.all_trials(store, study.id, OVER)
     hidden = reads.hidden(store, study.id, [trial.number for trial in trials])
     shown = [trial for trial in trials if trial.number not in hidden and trial.repeats is None]
-    return verdicts(space, shown, study.direction, full_epochs=study.full_epochs)
+    return verdicts(space_now(store, study), shown, study.direction, full_epochs=study.full_epochs)
 
 
 def collect(found: Sequence[Verdict]) -> list[dict[str, Any]]:

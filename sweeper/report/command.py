@@ -55,8 +55,8 @@ def of_best(store: Store, study: StudyRecord, numbers: Sequence[int], *, confirm
         raise StoreError(f"The study {study.name} has no such complete trial yet, so there is nothing to train again.")
     if None in lines and not study.config:
         raise StoreError(
-            f"A command trains trials of a Hydra script, but {study.name} was imported from Optuna, which knows no script: "
-            f"sweeper show {numbers[0]} has the parameters of trial {numbers[0]}."
+            f"A command trains trials of a Hydra script, but {study.name} was imported from Optuna, which knows no "
+            f"script: sweeper show {numbers[0]} has the parameters of trial {numbers[0]}."
         )
     if None in lines:
         raise StoreError(

@@ -62,10 +62,10 @@ def _epochs(store: Store, study: StudyRecord, chosen: Sequence[int] | None) -> c
 
 def frame(store: Store, study: StudyRecord, numbers: Sequence[int], *, epochs: bool = False) -> pd.DataFrame:
     """Those trials in that order, or the epochs of those trials, with the types that a study has in Python."""
-    from sweeper.study import Study
+    from sweeper import frames
 
-    asked = Study(store, study)
+    meant = list(numbers)
     if epochs:
-        every = asked.epochs()
-        return every[every["number"].isin(set(numbers))].reset_index(drop=True)
-    return asked.trials().set_index("number", drop=False).loc[list(numbers)].reset_index(drop=True)
+        every = frames.epochs(store, study)
+        return every[every["number"].isin(meant)].reset_index(drop=True)
+    return frames.trials(store, study, columns.trial_columns(store, study, numbers=meant))

@@ -7,16 +7,9 @@ from typing import Any
 
 from sweeper.report.numbers import number, plain
 from sweeper.space import Categorical, Parameter, SearchSpace
-from sweeper.store import reads
-from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord
 
 LENGTH = 11
 Row = Mapping[str, Any]
-
-
-def current(store: Store, study: StudyRecord) -> SearchSpace:
-    return SearchSpace.from_json(reads.current_space(store, study)[0])
 
 
 def collect(space: SearchSpace, params: Row) -> list[dict[str, Any]]:

@@ -188,7 +188,7 @@ trials = sa.Table(
 )
 
 OPEN_TRIALS = "CREATE INDEX IF NOT EXISTS ix_trials_open ON trials (study_id, number) WHERE finished IS NULL"
-"""The few that are not finished: what every claim asks for. As an `Index` it would load PostgreSQL's dialect (50 ms)."""
+"""The few that are not finished: what every claim asks for. As an `Index` it would load PostgreSQL's dialect."""
 
 epochs = sa.Table(
     "epochs",
