@@ -20,6 +20,7 @@ from sweeper.training.choices import pick
 from sweeper.training.data import Data
 from sweeper.training.learner import Learner
 from sweeper.training.mnist import mnist
+from sweeper.training.whole import whole
 
 DATA = {"mnist": mnist}
 
@@ -30,8 +31,9 @@ def build(cfg: DictConfig) -> nn.Module:
 
 
 def data(cfg: DictConfig) -> Data:
-    """The data set, split by its seed and scaled."""
-    return pick("data", DATA, cfg.data.name)(cfg.data.root, **cfg.data.split)
+    """The data set, split by its seed and scaled; with `full_data` all of it but the test set is for training."""
+    found = pick("data", DATA, cfg.data.name)(cfg.data.root, **cfg.data.split, scaling=cfg.get("scaling"))
+    return whole(found) if cfg.get("full_data") else found
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="mnist")
@@ -44,6 +46,8 @@ def train(cfg: DictConfig) -> None:
     seed = cfg.seed if trial.seed is None else trial.seed
     learner = Learner(cfg, build, data, seed, trial.device)
     for _ in trial.epochs(cfg.epochs, state=learner.state):
+        if learner.stopped:
+            break
         trial.report(**learner.epoch())
 
 

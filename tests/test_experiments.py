@@ -1,6 +1,7 @@
 """The configs compose, each says what it is, and the training scripts run alone and are tested alone."""
 
 import functools
+import math
 import re
 import subprocess
 from pathlib import Path
@@ -11,16 +12,26 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from sweeper.training import models, optimizers, schedules
+from sweeper.training import models, scaling
+from sweeper.training.data import Data, Examples
+from sweeper.training.goals import CLASSIFICATION, REGRESSION
+from sweeper.training.learner import Learner
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 CHOICES = [
     f"{group}={path.stem}"
-    for group in ("optimizer", "schedule", "space")
+    for group in sorted(path.name for path in CONF.iterdir() if path.is_dir())
     for path in sorted((CONF / group).glob("*.yaml"))
+    if group not in ("data", "experiment", "model", "search")  # the data's shape goes with its model
 ]
+NEEDS = {
+    "space=cnn": "experiment=mnist",
+    "loss=mse": "experiment=diabetes",
+    "loss=mae": "experiment=diabetes",
+    "loss=huber": "experiment=diabetes",
+}
 
 
 @functools.cache
@@ -34,11 +45,21 @@ def chosen(experiment: str | None) -> list[str]:
     return [f"experiment={experiment}"] if experiment else []
 
 
+def random_data(cfg: DictConfig) -> Data:
+    """A few examples of the data's shape."""
+    goal = REGRESSION if cfg.data.outputs == 1 else CLASSIFICATION
+    targets = torch.randn(40, 1) if goal is REGRESSION else torch.arange(40) % cfg.data.outputs
+    raw = torch.rand(40, *cfg.data.inputs)
+    examples = Examples(scaling.fit(cfg.scaling, raw, per_feature=True)(raw), targets)
+    return Data(examples, examples, goal, lambda: examples)
+
+
 def build_everything(cfg: DictConfig) -> None:
-    """The network takes the data's shape, and the optimizer and schedule take their keys."""
-    model = models.build(cfg.model)
+    """The network takes the data's shape, every group its keys, and all of it trains."""
+    model = models.build(cfg.model).eval()
     assert model(torch.zeros(2, *cfg.data.inputs)).shape == (2, cfg.data.outputs)
-    schedules.build(optimizers.build(model.parameters(), cfg.optimizer), cfg.schedule, cfg.epochs)
+    metrics = Learner(cfg, lambda cfg: models.build(cfg.model), random_data, seed=0).epoch()
+    assert all(math.isfinite(metrics[name]) for name in ("train_loss", "val_loss"))
 
 
 @pytest.mark.parametrize("experiment", [None, *EXPERIMENTS])
@@ -52,17 +73,17 @@ def test_every_experiment_composes(experiment):
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_composes(choice):
-    overrides = [choice, "experiment=mnist"] if choice == "space=cnn" else [choice]
+    overrides = [choice, NEEDS[choice]] if choice in NEEDS else [choice]
     build_everything(composed(*overrides))
 
 
-@pytest.mark.parametrize("experiment", [None, *EXPERIMENTS])
-def test_the_space_names_keys_that_exist(experiment):
-    cfg = composed(*chosen(experiment))
-    for name, domain in cfg.hydra.sweeper.params.items():
-        of_choice = re.search(r"optimizer=(\w+)", domain.get("when", "")) if isinstance(domain, DictConfig) else None
-        overrides = chosen(experiment) + ([f"optimizer={of_choice[1]}"] if of_choice else [])
-        assert OmegaConf.select(composed(*overrides), name) is not None, name
+@pytest.mark.parametrize("overrides", [[], *([f"experiment={name}"] for name in EXPERIMENTS), ["space=everything"]])
+def test_the_space_names_keys_that_exist(overrides):
+    for name, domain in composed(*overrides).hydra.sweeper.params.items():
+        of_choice = re.match(r"\w+=\w+", domain.get("when", "")) if isinstance(domain, DictConfig) else None
+        cfg = composed(*overrides, *([of_choice[0]] if of_choice else []))
+        group, _, key = name.rpartition(".")
+        assert key in (OmegaConf.select(cfg, group) if group else cfg), name
 
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")

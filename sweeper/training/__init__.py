@@ -5,15 +5,21 @@ it likes.
 
 choices          look a name of the config up among what can be built, with an error that lists the known ones
 data             examples, their split into train, validation and test, and what training may see of it
-scaling          zero mean and unit spread, fitted on the training set alone
+scaling          zero mean and unit spread, or from 0 to 1, fitted on the training set alone
+augmentation     images flipped, moved, turned, scaled, cropped and noisy, a batch at a time
 batches          shuffled batches out of memory, with a generator that a checkpoint can hold
 datasets, mnist  scikit-learn's digits, breast cancer and diabetes; MNIST from IDX files
 goals            classification and regression: the loss and the score of each
+losses           what is trained instead: smoothed or weighted classes, MAE, Huber
 activations      the nonlinearities by name
 initialisation   first weights that fit the nonlinearity
-models           MLP and CNN
-optimizers       PyTorch's own, by name
-schedules        PyTorch's own learning-rate schedules, by name, one step per epoch
+models           MLP and CNN, with batch normalisation and dropout
+optimizers       PyTorch's own, by name, from plain SGD to L-BFGS
+schedules        PyTorch's own learning-rate schedules, by name, behind a warm-up
+clipping         of gradients, by norm or by value
+regularisation   L1, L2, max-norm, and which weights they concern
+averaging        EMA and SWA: an average of the weights, evaluated in their place
+stopping         early, with the best weights
 seeds            one seed for every random generator
 loop             train one epoch, evaluate
 lr_range, ramp   the learning-rate range test: on any function, under any PyTorch training

@@ -1,4 +1,8 @@
-"""The nonlinearities by name, each with the initialisation that fits it (see initialisation.py)."""
+"""The nonlinearities by name, each with the initialisation that fits it (see initialisation.py).
+
+He for what is 0 on one side (He et al. 2015), LeCun for what is near the identity around 0 (Klambauer et al. 2017 for
+SELU), Glorot for what saturates on both sides (Glorot and Bengio 2010).
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,26 @@ from collections.abc import Callable
 
 from torch import nn
 
+from sweeper.errors import ConfigError
 from sweeper.training.choices import pick
 
 ACTIVATIONS: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "relu": (nn.ReLU, "he"),
-    "leaky_relu": (nn.LeakyReLU, "he"),
-    "gelu": (nn.GELU, "he"),
-    "silu": (nn.SiLU, "he"),
-    "elu": (nn.ELU, "lecun"),
-    "selu": (nn.SELU, "lecun"),
-    "tanh": (nn.Tanh, "glorot"),
-    "sigmoid": (nn.Sigmoid, "glorot"),
+    "relu": (nn.ReLU, "he_normal"),
+    "leaky_relu": (nn.LeakyReLU, "he_normal"),
+    "prelu": (nn.PReLU, "he_normal"),
+    "gelu": (nn.GELU, "he_normal"),
+    "silu": (nn.SiLU, "he_normal"),
+    "mish": (nn.Mish, "he_normal"),
+    "hardswish": (nn.Hardswish, "he_normal"),
+    "softplus": (nn.Softplus, "he_normal"),
+    "elu": (nn.ELU, "lecun_normal"),
+    "celu": (nn.CELU, "lecun_normal"),
+    "selu": (nn.SELU, "lecun_normal"),
+    "identity": (nn.Identity, "lecun_normal"),
+    "tanh": (nn.Tanh, "glorot_normal"),
+    "hardtanh": (nn.Hardtanh, "glorot_normal"),
+    "softsign": (nn.Softsign, "glorot_normal"),
+    "sigmoid": (nn.Sigmoid, "glorot_normal"),
 }
 
 
@@ -26,5 +39,16 @@ def activation(name: str) -> nn.Module:
 
 
 def fitting_initialisation(name: str) -> str:
-    """ "he", "lecun" or "glorot": the initialisation that keeps the signal's size through layers of this activation."""
+    """The initialisation that keeps the signal's size through layers of this activation, such as "he_normal"."""
     return pick("model.activation", ACTIVATIONS, name)[1]
+
+
+def dropout(share: float, activation: str, key: str = "model.dropout") -> list[nn.Module]:
+    """Dropout after an activation, as alpha dropout after SELU: it keeps mean and variance (Klambauer et al. 2017).
+
+    No module at all for a share of 0: it would cost a call per step. Raises ConfigError.
+    """
+    if not 0 <= share < 1:
+        raise ConfigError(f"`0 <= {key} < 1` must hold, but got {key}={share}: it is the share that is dropped.")
+    kind = nn.AlphaDropout if activation == "selu" else nn.Dropout
+    return [kind(share)] if share > 0 else []

@@ -27,9 +27,19 @@ def make(kind: str, makers: Mapping[str, Callable[..., T]], settings: Mapping[st
     """
     keywords = {key: settings[key] for key in settings if key != "name"}
     name = settings.get("name", "(no name)")
-    maker = pick(kind, makers, name)
-    _refuse_misfits(f"{kind}={name}", maker, keywords)
+    return fill(f"{kind}={name}", pick(kind, makers, name), keywords, *given)
+
+
+def fill(choice: str, maker: Callable[..., T], settings: Mapping[str, Any], *given: Any) -> T:
+    """Call `maker` with `given` and all the settings as keywords; for groups whose configs differ in values alone."""
+    keywords = {str(key): settings[key] for key in settings}
+    _refuse_misfits(choice, maker, keywords)
     return maker(*given, **keywords)
+
+
+def direction_sign(kind: str, direction: str) -> int:
+    """1 for minimize, -1 for maximize: what makes the smaller number the better one."""
+    return pick(kind, {"minimize": 1, "maximize": -1}, direction)
 
 
 def _refuse_misfits(choice: str, maker: Callable[..., Any], keywords: Mapping[str, Any]) -> None:

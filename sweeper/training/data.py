@@ -6,14 +6,16 @@ and the validation set, and the test set is opened by a call of its own, `open_t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sweeper.errors import ConfigError
+from sweeper.training import scaling as scalings
 from sweeper.training.goals import REGRESSION, Goal
 from sweeper.training.scaling import Scaling
 
@@ -75,13 +77,16 @@ def assemble(
     open_test: Callable[[], Examples],
     goal: Goal,
     per_feature: bool,
+    scaling: Mapping[str, Any] | None = None,
 ) -> Data:
     """Scale with the statistics of `pool[train]`; `open_test` gives raw examples and is called only on demand.
 
-    The targets of a regression are scaled too, so that a loss of 1 is that of always answering the mean.
+    `per_feature`: whether the inputs' features are of different kinds; `scaling`: a `scaling` config, None: standard.
+    The targets of a regression are scaled too, always to zero mean and unit spread, so that a loss of 1 is that of
+    always answering the mean.
     """
     fitted = pool[train]
-    inputs = Scaling.fit(fitted.inputs, per_feature)
+    inputs = scalings.fit(scaling, fitted.inputs, per_feature)
     targets = Scaling.fit(fitted.targets, per_feature=True) if goal is REGRESSION else None
 
     def scaled(raw: Examples) -> Examples:
@@ -90,8 +95,16 @@ def assemble(
     return Data(scaled(fitted), scaled(pool[val]), goal, lambda: scaled(open_test()))
 
 
-def split(pool: Examples, val: float, test: float, seed: int, goal: Goal, per_feature: bool) -> Data:
+def split(
+    pool: Examples,
+    val: float,
+    test: float,
+    seed: int,
+    goal: Goal,
+    per_feature: bool,
+    scaling: Mapping[str, Any] | None = None,
+) -> Data:
     """One pool of raw examples into train, validation and test; `val` and `test` are shares of all examples."""
     stratify = goal is not REGRESSION
     for_val, for_test, for_train = holdout(pool.targets, (val, test), seed, stratify)
-    return assemble(pool, for_train, for_val, lambda: pool[for_test], goal, per_feature)
+    return assemble(pool, for_train, for_val, lambda: pool[for_test], goal, per_feature, scaling)

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from sweeper.errors import CheckpointError, ConfigError
+from sweeper.training.averaging import weights
 from sweeper.training.data import Data
 from sweeper.training.loop import evaluate
 
@@ -28,12 +29,13 @@ def test(
     """Test loss and score of the trial in `folder`; prints them with the checkpoint that they belong to.
 
     `build` and `data` are the training script's; `load_config` reads YAML and `read_checkpoint` a checkpoint with
-    `["state"]["model"]`. They are arguments because this package knows neither Hydra nor the sweep's files.
+    `["state"]["model"]`, and with `["average"]` beside it if that is what was validated (averaging.py). They are
+    arguments because this package knows neither Hydra nor the sweep's files.
     """
     config = load_config(_config_path(Path(folder)))
     path = best_checkpoint(Path(folder), str(config.get("direction", "minimize")))
     model = build(config)
-    model.load_state_dict(read_checkpoint(path)["state"]["model"])
+    model.load_state_dict(weights(read_checkpoint(path)["state"]))
     sets = data(config)
     scores = evaluate(model, sets.open_test(), sets.goal, "test")
     print(f"checkpoint: {path}", *(f"{name}: {value:.4f}" for name, value in scores.items()), sep="\n")

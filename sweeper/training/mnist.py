@@ -10,7 +10,9 @@ import functools
 import gzip
 import math
 import struct
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,14 +29,18 @@ FILES = {
 }
 
 
-def mnist(root: str | Path, val: float, test: float, seed: int) -> Data:
-    """Inputs (N, 1, 28, 28), 10 classes; `test` counts only where the training files are missing."""
+def mnist(root: str | Path, val: float, test: float, seed: int, scaling: Mapping[str, Any] | None = None) -> Data:
+    """Inputs (N, 1, 28, 28), 10 classes; `test` counts only where the training files are missing.
+
+    `scaling`: a `scaling` config, None: the standard one, over all pixels.
+    """
     folder = Path(root)
+    how: dict[str, Any] = {"goal": CLASSIFICATION, "per_feature": False, "scaling": scaling}
     if not _find(folder, "train"):
-        return split(_read_part(folder, "t10k"), val, test, seed, CLASSIFICATION, per_feature=False)
+        return split(_read_part(folder, "t10k"), val, test, seed, **how)
     pool = _read_part(folder, "train")
     for_val, for_train = holdout(pool.targets, (val,), seed, stratify=True)
-    return assemble(pool, for_train, for_val, lambda: _read_part(folder, "t10k"), CLASSIFICATION, per_feature=False)
+    return assemble(pool, for_train, for_val, lambda: _read_part(folder, "t10k"), **how)
 
 
 def read_idx(path: Path) -> np.ndarray:

@@ -1,4 +1,11 @@
-"""The networks: an MLP for inputs of any shape, a small CNN for images."""
+"""The networks: an MLP for inputs of any shape, a small CNN for images.
+
+Both take, beside their sizes:
+    activation, initialisation: the nonlinearity, and the first weights ("auto": what fits it).
+    batch_norm: normalise each hidden layer's sums over the batch, before the activation as in Ioffe and Szegedy (2015);
+        the layer's own bias is left out, for the normalisation has one.
+    dropout, input_dropout: shares of hidden units and inputs that are dropped (Srivastava et al. 2014: 0.5 and 0.2).
+"""
 
 from __future__ import annotations
 
@@ -10,31 +17,56 @@ from torch import Tensor, nn
 
 from sweeper.errors import ConfigError
 from sweeper.training.activations import activation as new_activation
-from sweeper.training.activations import fitting_initialisation
-from sweeper.training.choices import make
-from sweeper.training.initialisation import initialise
+from sweeper.training.activations import dropout as new_dropout
+from sweeper.training.choices import make, pick
+from sweeper.training.initialisation import AUTO, initialise
 
 
 class MLP(nn.Module):
     """`depth` hidden layers of `width` units: (N, *inputs) -> (N, outputs), without a final softmax.
 
-    `inputs` is the shape of one example, flattened here; `dropout` is the share of hidden units that is dropped.
+    `inputs` is the shape of one example, flattened here; `shape` says how the width goes on: see `widths`.
     """
 
     def __init__(
-        self, *, inputs: Iterable[int], outputs: int, depth: int, width: int, activation: str, dropout: float
+        self,
+        *,
+        inputs: Iterable[int],
+        outputs: int,
+        depth: int,
+        width: int,
+        activation: str,
+        dropout: float,
+        shape: str = "same",
+        initialisation: str = AUTO,
+        batch_norm: bool = False,
+        input_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Flatten()]
+        layers: list[nn.Module] = [nn.Flatten(), *_input_dropout(input_dropout)]
         size = math.prod(inputs)
-        for _ in range(depth):
-            layers += [nn.Linear(size, width), new_activation(activation), *_dropout(dropout)]
-            size = width
+        for units in widths(shape, depth, width, outputs):
+            layers += [nn.Linear(size, units, bias=not batch_norm), *_norm(nn.BatchNorm1d, units, batch_norm)]
+            layers += [new_activation(activation), *new_dropout(dropout, activation)]
+            size = units
         self.layers = nn.Sequential(*layers, nn.Linear(size, outputs))
-        initialise(self, fitting_initialisation(activation))
+        initialise(self, initialisation, activation)
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.layers(inputs)
+
+
+def widths(shape: str, depth: int, width: int, outputs: int) -> list[int]:
+    """The units of each hidden layer.
+
+    same: `width` each. funnel: from `width` on each narrower by the same ratio, the outputs being the next step;
+    never narrower than the outputs.
+
+    >>> widths("funnel", 3, 80, 10)
+    [80, 40, 20]
+    """
+    ratio = pick("model.shape", {"same": 1.0, "funnel": min(1.0, outputs / width) ** (1 / max(1, depth))}, shape)
+    return [round(width * ratio**layer) for layer in range(depth)]
 
 
 class CNN(nn.Module):
@@ -54,19 +86,28 @@ class CNN(nn.Module):
         hidden: int,
         activation: str,
         dropout: float,
+        initialisation: str = AUTO,
+        batch_norm: bool = False,
+        input_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         channels, height, width_pixels = _image_shape(inputs, depth)
-        blocks: list[nn.Module] = []
+        blocks: list[nn.Module] = _input_dropout(input_dropout)
         for block in range(depth):
             wider = width * 2**block
-            blocks += [nn.Conv2d(channels, wider, 3, padding=1), new_activation(activation), nn.MaxPool2d(2)]
+            blocks += [nn.Conv2d(channels, wider, 3, padding=1, bias=not batch_norm)]
+            blocks += [*_norm(nn.BatchNorm2d, wider, batch_norm), new_activation(activation), nn.MaxPool2d(2)]
             channels = wider
         features = channels * (height // 2**depth) * (width_pixels // 2**depth)
-        self.features = nn.Sequential(*blocks, nn.Flatten(), *_dropout(dropout))
-        self.hidden = nn.Sequential(nn.Linear(features, hidden), new_activation(activation), *_dropout(dropout))
+        self.features = nn.Sequential(*blocks, nn.Flatten(), *new_dropout(dropout, activation))
+        self.hidden = nn.Sequential(
+            nn.Linear(features, hidden, bias=not batch_norm),
+            *_norm(nn.BatchNorm1d, hidden, batch_norm),
+            new_activation(activation),
+            *new_dropout(dropout, activation),
+        )
         self.outputs = nn.Linear(hidden, outputs)
-        initialise(self, fitting_initialisation(activation))
+        initialise(self, initialisation, activation)
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.outputs(self.hidden(self.features(inputs)))
@@ -80,9 +121,18 @@ def build(settings: Mapping[str, Any]) -> nn.Module:
     return make("model", MODELS, settings)
 
 
-def _dropout(share: float) -> list[nn.Module]:
-    """No module at all for 0: it would cost a call per step."""
-    return [nn.Dropout(share)] if share > 0 else []
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether it normalises over the batch, which must then hold two examples at least."""
+    return any(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in model.modules())
+
+
+def _norm(kind: type[nn.Module], units: int, wanted: bool) -> list[nn.Module]:
+    return [kind(units)] if wanted else []
+
+
+def _input_dropout(share: float) -> list[nn.Module]:
+    """Plain dropout: the inputs are no outputs of an activation."""
+    return new_dropout(share, "identity", "model.input_dropout")
 
 
 def _image_shape(inputs: Iterable[int], depth: int) -> tuple[int, int, int]:

@@ -47,3 +47,32 @@ def test_the_global_generator_is_left_alone():
 def test_a_batch_size_of_0_is_refused():
     with pytest.raises(ConfigError, match=r"batch_size >= 1.*data\.batch_size=0"):
         Batches(EXAMPLES, 0, seed=0)
+
+
+def test_a_last_batch_of_one_joins_the_one_before_where_two_are_needed():
+    assert [len(targets) for _, targets in Batches(EXAMPLES, 3, seed=0, least=2)] == [3, 3, 4]
+    assert len(Batches(EXAMPLES, 3, seed=0, least=2)) == 3
+    assert [len(targets) for _, targets in Batches(EXAMPLES, 4, seed=0, least=2)] == [4, 4, 2]
+    with pytest.raises(ConfigError, match=r"batch_size >= 2.*with batch normalisation.*data\.batch_size=1"):
+        Batches(EXAMPLES, 1, seed=0, least=2)
+
+
+def test_augmentation_draws_from_the_generator_of_the_order():
+    def noise(inputs, generator):
+        return inputs + torch.rand(inputs.shape, generator=generator)
+
+    def epoch(batches):
+        return torch.cat([inputs for inputs, _ in batches])
+
+    batches, resumed = (Batches(EXAMPLES, 4, seed=5, augment=noise) for _ in range(2))
+    first = epoch(batches)
+    resumed.generator.set_state(batches.generator.get_state())
+    second = epoch(batches)
+    assert second.equal(epoch(resumed))
+    assert not second.sort(dim=0).values.equal(first.sort(dim=0).values)
+
+
+def test_the_whole_is_every_example_in_its_own_order():
+    inputs, targets = Batches(EXAMPLES, 4, seed=0).whole()
+    assert inputs.equal(EXAMPLES.inputs)
+    assert targets.equal(EXAMPLES.targets)

@@ -46,15 +46,18 @@ def test_no_checkpoint_and_no_config_are_told(tmp_path):
         final.best_checkpoint(trial_folder(tmp_path), "minimize")
 
 
-def test_scores_of_the_best_checkpoint_on_the_test_set(tmp_path, capsys):
+@pytest.mark.parametrize("averaged", [0, 7])
+def test_scores_of_the_best_checkpoint_on_the_test_set(tmp_path, capsys, averaged):
     folder = trial_folder(tmp_path, "epoch=0001-m=0.2.pt")
-    states = {"weight": torch.eye(3) * 50, "bias": torch.zeros(3)}
+    good, bad = ({"weight": torch.eye(3) * size, "bias": torch.zeros(3)} for size in (50, -50))
+    average = {"n_averaged": torch.tensor(averaged), **{f"module.{name}": each for name, each in good.items()}}
+    state = {"model": bad, "average": average} if averaged else {"model": good}
     scores = final.test(
         folder,
         build=lambda config: nn.Linear(3, 3),
         data=lambda config: Data(EXAMPLES, EXAMPLES, CLASSIFICATION, lambda: EXAMPLES),
         load_config=lambda path: json.loads(path.read_text()),
-        read_checkpoint=lambda path: {"state": {"model": states}},
+        read_checkpoint=lambda path: {"state": state},
     )
     assert scores == {"test_loss": pytest.approx(0, abs=1e-6), "test_accuracy": 1.0}
     printed = capsys.readouterr().out
