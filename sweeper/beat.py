@@ -17,8 +17,10 @@ from dataclasses import dataclass
 
 from sweeper.errors import LeaseLost, StoreError, TrialTimeout
 from sweeper.handle import Trial
+from sweeper.load import Meter
 from sweeper.store import claims, writes
 from sweeper.store.connection import Store
+from sweeper.store.ledger import BEAT_SECONDS
 from sweeper.trial import Failure, Lease, TrialState
 
 log = logging.getLogger("sweeper.worker")
@@ -65,16 +67,24 @@ class Beat:
     """Renews the worker's beat and the lease in hand; `training()` marks where a timeout may interrupt."""
 
     def __init__(
-        self, store: Store, worker_id: int, lease_seconds: float, timeouts: Timeouts, end_process: Callable[[], None]
+        self,
+        store: Store,
+        worker_id: int,
+        lease_seconds: float,
+        timeouts: Timeouts,
+        end_process: Callable[[], None],
+        meter: Meter | None = None,
     ) -> None:
         self.lease: Lease | None = None
         self._hand: InHand | None = None
         self._rang = False
         self._store, self._worker_id, self._lease_seconds = store, worker_id, lease_seconds
-        self._timeouts, self._end_process = timeouts, end_process
+        self._timeouts, self._end_process, self._meter = timeouts, end_process, meter
         self._ended = threading.Event()
         self._main = threading.get_ident()
-        self._next_beat = time.monotonic() + lease_seconds / 4
+        self._beat_seconds = min(BEAT_SECONDS, lease_seconds / 4)
+        self._next_beat = time.monotonic() + self._beat_seconds
+        self._next_renewal = time.monotonic() + lease_seconds / 4
         self._thread = threading.Thread(target=self._run, name="sweeper-beat", daemon=True)
 
     def __enter__(self) -> Beat:
@@ -109,16 +119,18 @@ class Beat:
         tick = min(TICK_SECONDS, self._lease_seconds / 8)
         while not self._ended.wait(tick):
             if time.monotonic() >= self._next_beat:
-                self._next_beat = time.monotonic() + self._lease_seconds / 4
+                self._next_beat = time.monotonic() + self._beat_seconds
                 self._beat()
             if (hand := self._hand) is not None:
                 self._check(hand)
 
     def _beat(self) -> None:
         lease = self.lease
+        load = self._meter.read() if self._meter is not None else None
         try:
-            claims.beat(self._store, self._worker_id)
-            if lease is not None:
+            claims.beat(self._store, self._worker_id, load)
+            if lease is not None and time.monotonic() >= self._next_renewal:
+                self._next_renewal = time.monotonic() + self._lease_seconds / 4
                 writes.renew(self._store, lease, self._lease_seconds)
         except LeaseLost:
             if lease is self.lease:  # else the trial ended in between

@@ -170,13 +170,18 @@ def _named(entry: str, found: Sequence[Gpu]) -> Gpu | None:
 
 def _cgroup_quota(root: Path, own_cgroup: Path) -> float:
     """CPUs granted by the cgroup and those above it; infinite without a quota. Version 2, then version 1's file."""
+    quotas = [_quota(folder / "cpu.max") for folder in cgroup_folders(root, own_cgroup)]
+    return min([*quotas, _quota(root / "cpu" / "cpu.cfs_quota_us", root / "cpu" / "cpu.cfs_period_us")])
+
+
+def cgroup_folders(root: Path, own_cgroup: Path) -> list[Path]:
+    """This process's cgroup (version 2) and those above it, whose limits hold for it too."""
     try:
         relative = next(line[3:].strip() for line in own_cgroup.read_text().splitlines() if line.startswith("0::"))
     except (OSError, StopIteration):
         relative = "/"
     folder = root / relative.lstrip("/")
-    quotas = [_quota(above / "cpu.max") for above in (folder, *folder.parents) if above.is_relative_to(root)]
-    return min([*quotas, _quota(root / "cpu" / "cpu.cfs_quota_us", root / "cpu" / "cpu.cfs_period_us")])
+    return [above for above in (folder, *folder.parents) if above.is_relative_to(root)]
 
 
 def _quota(*files: Path) -> float:

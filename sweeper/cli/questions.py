@@ -57,7 +57,7 @@ def status(
     if watch and format is not Format.TABLE:
         raise typer.BadParameter("what is watched is a table: leave out --format", param_hint="--watch")
     opened, record = open_study(store, study)
-    from sweeper.report import standing
+    from sweeper.report import ledger, standing
     from sweeper.report.progress import snapshot
 
     if watch:
@@ -65,9 +65,14 @@ def status(
 
         return look_on(opened, record)
     progress = snapshot(opened, record)
-    row = standing.flat(progress)
-    whole = standing.nested(progress)
-    tell(format, [row], list(row), lambda page: page.print(standing.draw(opened, progress, page.width)), whole=whole)
+    spent = ledger.collect(opened, record)
+    row = standing.flat(progress, spent)
+    whole = standing.nested(progress, spent)
+
+    def draw(page: Console) -> None:
+        page.print(standing.draw(opened, progress, spent, page.width))
+
+    tell(format, [row], list(row), draw, whole=whole)
 
 
 @app.command()

@@ -19,9 +19,9 @@ from typing import Any
 from sweeper.checkpoint import FILE_NAME
 from sweeper.doctor.finding import Finding, Repair, Verdict, counted, fine
 from sweeper.report.numbers import place, plain, size
-from sweeper.report.progress import lives
 from sweeper.store import health, reads
 from sweeper.store.connection import Store
+from sweeper.store.ledger import lives
 from sweeper.trial import FINISHED, StudyRecord, StudyState, TrialState
 
 Row = Mapping[str, Any]

@@ -104,12 +104,14 @@ def _sure(store: Store, digest: Digest) -> list[str]:
 def _cost(digest: Digest) -> list[str]:
     trained = sum(filter(None, digest.columns["seconds"]))
     said = [ending(digest.progress, trained)]
-    lanes = digest.timeline
-    if lanes.utilisation is not None and lanes.seconds:
+    lanes, busy = digest.timeline, digest.ledger.utilisation
+    if busy is not None and lanes.seconds:
         count = len(lanes.lanes)
         slots = "1 worker" if count == 1 else f"{count} workers"
+        useful = digest.ledger.seconds.shares["useful"]
         said.append(
-            f"It took {duration(lanes.seconds)} with {slots}, which held a trial {lanes.utilisation:.0%} of it."
+            f"It took {duration(lanes.seconds)} with {slots}, which held a trial {busy:.0%} of it; "
+            f"{useful:.0%} went into epochs of complete trials."
         )
     return said
 

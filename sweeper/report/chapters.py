@@ -8,8 +8,20 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-from sweeper.report import answer, axes, causes, curves, landscape, lineage, parallel, plots, trialtable
-from sweeper.report.digest import Digest
+from sweeper.report import (
+    answer,
+    axes,
+    causes,
+    curves,
+    diagnosed,
+    landscape,
+    ledger,
+    lineage,
+    parallel,
+    plots,
+    trialtable,
+)
+from sweeper.report.digest import JUDGED, Digest
 from sweeper.report.numbers import duration, line, number, place, plain, reason
 from sweeper.report.summary import options
 from sweeper.space import Categorical, Parameter, as_text
@@ -53,6 +65,7 @@ def study(made: Parts, store: Store, found: Digest, index: int, studies: int) ->
     parameters = _drawn(found, order)
     told = [axes.collect(found, parameter, _most(len(parameters) * studies)) for parameter in parameters]
     sections = [
+        ("diagnosis", "What the curves say", _diagnosis(store, found, matters)),
         ("time", "Over time", _history(made, found, key)),
         ("axes", "One parameter at a time", _axes(made, found, told, key)),
         ("isolation", "The best at each value", _isolation(made, found, told, key)),
@@ -96,6 +109,21 @@ def _answer(store: Store, found: Digest) -> str:
 
 def _paragraphs(said: Iterable[str]) -> str:
     return "".join(f"<p>{text(each)}</p>" for each in said)
+
+
+def _diagnosis(store: Store, found: Digest, matters: landscape.Importance) -> str:
+    if len(found.columns["number"]) > JUDGED or not found.valued + found.failed:
+        return ""
+    shares = matters.shares if matters.trials >= landscape.UNSURE else ()
+    told = diagnosed.study(store, found.study, shares, matters.trials)
+    if not told:
+        return ""
+    rows = "".join(
+        f"<dt>{text(each.severity)}</dt><dd><p>{text(each.sentence)}</p><p>Try: {text(each.cure)}.</p>"
+        f'<p class="quiet">After {text(each.source)}.</p></dd>'
+        for each in told
+    )
+    return f'<dl class="points">{rows}</dl>'
 
 
 def _history(made: Parts, found: Digest, key: str) -> str:
@@ -224,11 +252,7 @@ def _workers(made: Parts, found: Digest, key: str) -> str:
     lanes = found.timeline
     if not lanes.lives or not lanes.seconds:
         return ""
-    idle = lanes.worker_seconds - min(lanes.worker_seconds, lanes.busy_seconds)
-    said = (
-        f"Workers held a trial for {lanes.utilisation or 0:.0%} of their time; {duration(idle)} were idle. Where a "
-        "trial went on at a later stage, its earlier part stands with a worker that was free then."
-    )
+    said = f"Workers held a trial for {found.ledger.utilisation or 0:.0%} of their time."
     columns = found.columns
     stages = {
         stage for stage, state in zip(columns["stage"], columns["state"], strict=True) if state != TrialState.FAIL
@@ -240,7 +264,20 @@ def _workers(made: Parts, found: Digest, key: str) -> str:
         _key("fail", "failed") if TrialState.FAIL in columns["state"] else "",
     ]
     legend = f'<p class="quiet">A stretch is a trial.{"".join(keys)}</p>'
-    return _quiet(said) + legend + made.figure(f"{key}-workers", plots.timeline(found))
+    return _quiet(said) + legend + made.figure(f"{key}-workers", plots.timeline(found)) + _spent(found.ledger)
+
+
+def _spent(found: ledger.Ledger) -> str:
+    """Where the workers' time went, and the epochs that came of it."""
+    seconds, epochs, shares = found.seconds.parts, found.epochs.parts, found.seconds.shares
+    rows = "".join(
+        f'<tr><td>{kind}</td><td>{shares[kind]:.1%}</td><td class="share" style="--share:{shares[kind]:.4f}"></td>'
+        f"<td>{duration(seconds[kind])}</td><td>{epochs[kind]:.0f}</td><td>{ledger.MEANINGS[kind]}</td></tr>"
+        for kind in ledger.KINDS
+        if seconds[kind] or epochs[kind]
+    )
+    head = '<tr><th>time</th><th colspan="2">share</th><th>worker time</th><th>epochs</th><th></th></tr>'
+    return f'<div class="wide"><table class="plain spent">{head}{rows}</table></div>' if rows else ""
 
 
 def _failures(store: Store, found: Digest) -> str:

@@ -15,6 +15,8 @@ from typing import Any
 from sweeper.borders import Verdict
 from sweeper.judgement import judge
 from sweeper.plan import Plan
+from sweeper.report.ledger import Ledger
+from sweeper.report.ledger import collect as ledger
 from sweeper.report.progress import Progress, snapshot
 from sweeper.report.timeline import Clock, Timeline
 from sweeper.report.timeline import collect as timeline
@@ -61,6 +63,7 @@ class Digest:
     hidden: dict[int, str]
     clock: Clock
     timeline: Timeline
+    ledger: Ledger
 
     @cached_property
     def stages(self) -> tuple[str, ...]:
@@ -173,6 +176,7 @@ def collect(store: Store, study: StudyRecord) -> Digest:
         hidden=reads.hidden(store, study.id, columns["number"]),
         clock=clock,
         timeline=lanes,
+        ledger=ledger(store, study),
     )
 
 

@@ -5,27 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sweeper.report.numbers import MISSING, line, place, plain
-from sweeper.report.progress import lives
+from sweeper.report import ledger
+from sweeper.report.numbers import MISSING, duration, line, place, plain, size
 from sweeper.store import reads
 from sweeper.store.breaker import device_name
 from sweeper.store.columns import iso
 from sweeper.store.connection import Store
+from sweeper.store.ledger import lives
 from sweeper.trial import StudyRecord
 
-WORKER = ("id", "host", "pid", "device", "engine", "trial", "started", "beat", "ended", "ending", "log")
+TIME = ("trials", "seconds", "utilisation", "seconds_idle", "seconds_useful")
+LOAD = ("load", "memory_bytes", "memory_total_bytes")
+WORKER = ("id", "host", "pid", "device", "engine", "trial", "started", "beat", "ended", "ending", *TIME, *LOAD, "log")
 EVENT = ("time", "kind", "number", "user", "message")
 Row = Mapping[str, Any]
 
 
 def workers(store: Store, study: StudyRecord) -> list[dict[str, Any]]:
-    """Every worker that there was; `ending` is `alive`, `paused` with its device, or `gone` where it died unseen."""
+    """Every worker that there was; `ending` is `alive`, `paused` with its device, or `gone` where it died unseen.
+
+    `seconds`: how long it lived; `utilisation`: the share of it in which it held one of its `trials`. `load`: of its
+    device, at its last beat.
+    """
+    accounts = ledger.of_workers(ledger.collect(store, study))
     paused = {row["device"] for row in reads.paused_devices(store, study.id)}
     held = {row["worker_id"]: row["number"] for row in reads.running_trials(store, study.id)}
     return [
         {
             **{name: row.get(name) for name in WORKER},
             **{name: iso(row[name]) for name in ("started", "beat", "ended")},
+            **accounts.get(row["id"], {}),
             "trial": held.get(row["id"]),
             "ending": row["ending"] or _standing(row, paused),
         }
@@ -55,6 +64,11 @@ def worker_cells(row: Row) -> dict[str, str]:
         "host": plain(row["host"]),
         "process": str(row["pid"]),
         "engine": plain(row["engine"]),
+        "trials": _text(row["trials"]),
+        "busy": MISSING if row["utilisation"] is None else f"{row['utilisation']:.0%}",
+        "idle": MISSING if row["seconds_idle"] is None else duration(row["seconds_idle"]),
+        "load": MISSING if row["load"] is None else f"{row['load']:.0%}",
+        "memory": MISSING if row["memory_bytes"] is None else size(row["memory_bytes"]),
         "started (UTC)": _moment(row["started"]),
         "beat (UTC)": _moment(row["beat"]),
         "ending": plain(row["ending"]),

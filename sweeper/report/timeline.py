@@ -7,14 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sweeper.report.progress import lives
-from sweeper.store import reads
+from sweeper.store import accounts, reads
 from sweeper.store.breaker import device_name
 from sweeper.store.connection import Store
+from sweeper.store.ledger import Attempt
 from sweeper.trial import StudyRecord
 
-MAX_TRIALS = 20_000
-"""Of a larger study each trial is one stretch, from its start to its end or as long as it trained."""
 MAX_STRETCHES = 2_000
 """What is drawn; where there are more, neighbours of a lane become one."""
 
@@ -43,19 +41,8 @@ class Timeline:
     cuts: tuple[float, ...]
     seconds: float
     """That any worker lived."""
-    busy_seconds: float
-    """That workers held a trial, all together."""
     ends: Mapping[int, float]
     """When each trial was left for the last time."""
-
-    @property
-    def worker_seconds(self) -> float:
-        return sum(end - begin for _, begin, end in self.lives)
-
-    @property
-    def utilisation(self) -> float | None:
-        """The share of the workers' time in which they held a trial."""
-        return min(1.0, self.busy_seconds / self.worker_seconds) if self.worker_seconds else None
 
 
 class Clock:
@@ -97,17 +84,12 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
 
 
 def collect(store: Store, study: StudyRecord) -> tuple[Clock, Timeline]:
-    """The clock serves other plots too.
-
-    The store knows the last worker of a trial alone. What it trained before, at an earlier stage or before an
-    interruption, is given to a worker that lived then and held no other trial.
-    """
+    """The clock serves other plots too."""
     workers = reads.worker_rows(store, study.id)
-    lifetimes = {row["id"]: _lifetime(row) for row in workers}
-    attempts = _attempts(store, study)
+    lifetimes = accounts.lifetimes_of(workers)
+    attempts = _attempts(store, study, workers)
     held = _placed(attempts, lifetimes)
-    for _, worker, begin, end in held:
-        lifetimes[worker] = (min(begin, lifetimes[worker][0]), max(end, lifetimes[worker][1]))
+    lifetimes = accounts.widened(lifetimes, (each[1:] for each in held))
     clock = Clock(lifetimes.values())
     lanes, lane_of = _lanes(workers, lifetimes)
     stretches = [
@@ -119,58 +101,31 @@ def collect(store: Store, study: StudyRecord) -> tuple[Clock, Timeline]:
         stretches=tuple(_bounded(stretches, clock.seconds)),
         cuts=clock.cuts,
         seconds=clock.seconds,
-        busy_seconds=sum(stretch.end - stretch.begin for stretch in stretches),
-        ends={number: clock.at(end) for number, _, _, end in sorted(attempts, key=lambda attempt: attempt[-1])},
+        ends={each.number: clock.at(each.end) for each in attempts if each.end is not None},
     )
 
 
-def _lifetime(row: Row) -> Span:
-    end = row["ended"] if row["ended"] is not None else row["beat"] + (row["beat_seconds_ago"] if lives(row) else 0.0)
-    return row["started"], max(row["started"], end)
-
-
-Attempt = tuple[int, int | None, float, float]
-"""A trial's number, its worker where that is known, begin and end."""
-
-
-def _attempts(store: Store, study: StudyRecord) -> list[Attempt]:
-    """From a trial's first start to its last end, but for the time between its attempts."""
-    table = reads.trial_table(store, study.id, ("number", "worker_id", "started", "finished", "seconds"))
-    epochs = reads.stretches(store, study.id) if len(table) <= MAX_TRIALS else {}
+def _attempts(store: Store, study: StudyRecord, workers: Sequence[Row]) -> list[Attempt]:
+    """Of each trial, in order, who held it when."""
+    turns = {each.number: each.attempts for each in accounts.held(store, study, workers)}
     found: list[Attempt] = []
-    for number, worker, started, finished, seconds, *_ in table:
-        spans = epochs.get(number) or ([(started, finished or started + seconds)] if started else [])
-        for index, (begin, end) in enumerate(spans):
-            is_last = index == len(spans) - 1
-            first = min(begin, started) if index == 0 and started else begin
-            found.append((number, worker if is_last else None, first, max(end, finished or end) if is_last else end))
+    for number, worker, started, finished, seconds, *_ in reads.trial_table(
+        store, study.id, ("number", "worker_id", "started", "finished", "seconds")
+    ):
+        if number in turns:
+            found += turns[number]
+        elif started is not None:
+            found.append(Attempt(number, worker, started, finished or started + seconds))
     return found
 
 
 def _placed(attempts: Sequence[Attempt], lifetimes: Mapping[int, Span]) -> list[tuple[int, int, float, float]]:
-    """Each with a worker; an attempt for which none was free is left out."""
-    taken: dict[int, list[Span]] = {worker: [] for worker in lifetimes}
-    placed = []
-    for number, worker, begin, end in attempts:
-        if worker in taken:
-            bisect.insort(taken[worker], (begin, end))
-            placed.append((number, worker, begin, end))
-    for number, worker, begin, end in attempts:
-        if worker is None and (free := _free(begin, end, taken, lifetimes)) is not None:
-            bisect.insort(taken[free], (begin, end))
-            placed.append((number, free, begin, end))
-    return placed
-
-
-def _free(begin: float, end: float, taken: Mapping[int, list[Span]], lifetimes: Mapping[int, Span]) -> int | None:
-    middle = (begin + end) / 2
-    there = (worker for worker, (born, died) in lifetimes.items() if born <= middle <= died)
-    return min(there, key=lambda worker: _overlap(begin, end, taken[worker]), default=None)
-
-
-def _overlap(begin: float, end: float, spans: Sequence[Span]) -> float:
-    index = bisect.bisect_left(spans, (begin, end))
-    return sum(max(0.0, min(end, last) - max(begin, first)) for first, last in spans[max(0, index - 1) : index + 1])
+    """Each with a worker; one of nobody knows whom, or that was trained elsewhere, is left out."""
+    return [
+        (each.number, each.worker, each.begin, each.end)
+        for each in attempts
+        if each.worker in lifetimes and each.worker is not None and each.end is not None
+    ]
 
 
 def _lanes(workers: Sequence[Row], lifetimes: Mapping[int, Span]) -> tuple[list[str], dict[int, int]]:

@@ -10,7 +10,7 @@ import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -18,10 +18,14 @@ from sweeper.errors import LeaseLost
 from sweeper.seeds import derive
 from sweeper.store import breaker
 from sweeper.store.connection import Store
+from sweeper.store.ledger import PROMOTED, TAKEN_UP, lost_seconds
 from sweeper.store.reads import last_revision, trial_record
 from sweeper.store.rows import inserted, next_revision, note_event
 from sweeper.store.schema import now, studies, trials, workers
 from sweeper.trial import Failure, Idle, Lease, StudyState, TrialRecord, TrialState
+
+if TYPE_CHECKING:
+    from sweeper.load import Load
 
 LEASE_SECONDS = 60.0
 MAX_ATTEMPTS = 3
@@ -86,9 +90,9 @@ def claim(
             if busy:
                 return Idle.WAIT
             if waiting is not None:
-                return _take(connection, study_id, waiting, lease)
+                return _take_up(connection, study_id, waiting, lease)
         if standing.waiting is not None:
-            return _take(connection, study_id, standing.waiting, lease)
+            return _take_up(connection, study_id, standing.waiting, lease)
         if promote is not None and grant_epochs is not None:
             taken = _promote(connection, study_id, promote, stage, grant_epochs, lease, kept)
             return taken if taken is not None else Idle.AGAIN
@@ -119,7 +123,7 @@ def go_on(store: Store, lease: Lease, stage: int, epochs: int, kept: int = 0) ->
         values = {"stage": stage, "target_epochs": epochs, "revision": revision}
         connection.execute(trials.update().where(*held).values(**values))
         note_event(
-            connection, lease.study_id, "promoted", f"trial {lease.number} goes on to {epochs} epochs", lease.number
+            connection, lease.study_id, PROMOTED, f"trial {lease.number} goes on to {epochs} epochs", lease.number
         )
         return True
 
@@ -135,11 +139,12 @@ def _promote(
 ) -> TrialRecord | None:
     """Take a paused trial to go on to `epochs`; None where it is not paused any more, or the budget does not pay."""
     paused = (trials.c.study_id == study_id, trials.c.number == number, trials.c.state == TrialState.PAUSED)
-    target = connection.scalar(sa.select(trials.c.target_epochs).where(*paused, trials.c.target_epochs < epochs))
-    if target is None or _spend(connection, study_id, epochs - target, kept) is None:
+    asked = sa.select(trials.c.target_epochs, trials.c.worker_id).where(*paused, trials.c.target_epochs < epochs)
+    row = connection.execute(asked).one_or_none()
+    if row is None or _spend(connection, study_id, epochs - row.target_epochs, kept) is None:
         return None
     connection.execute(trials.update().where(*paused).values(stage=stage, target_epochs=epochs, finished=None))
-    note_event(connection, study_id, "promoted", f"trial {number} goes on to {epochs} epochs", number)
+    note_event(connection, study_id, PROMOTED, f"trial {number} goes on to {epochs} epochs", number, row.worker_id)
     return _take(connection, study_id, number, lease)
 
 
@@ -322,6 +327,15 @@ def _insert_trial() -> sa.Insert:
     return trials.insert().values(**values, created=now(), started=now(), lease_expires=expires)
 
 
+def _take_up(connection: sa.Connection, study_id: int, number: int, lease: Mapping[str, Any]) -> TrialRecord:
+    """Take a trial that waits; an event keeps who held it before."""
+    held = sa.select(trials.c.worker_id).where(trials.c.study_id == study_id, trials.c.number == number)
+    before = connection.scalar(held)
+    if before is not None:
+        note_event(connection, study_id, TAKEN_UP, f"trial {number} goes on after worker {before}", number, before)
+    return _take(connection, study_id, number, lease)
+
+
 def _take(connection: sa.Connection, study_id: int, number: int, lease: Mapping[str, Any]) -> TrialRecord:
     """Give the lease: the attempt number rises, so that an earlier holder can write nothing any more."""
     row = connection.execute(
@@ -344,6 +358,7 @@ def put_back(connection: sa.Connection, study_id: int, number: int, why: str, *,
     """Give a worker's trial back; one that killed its worker too often is FAIL `killed`."""
     held = (trials.c.study_id == study_id, trials.c.number == number)
     kills, worker_id = connection.execute(sa.select(trials.c.kills, trials.c.worker_id).where(*held)).one()
+    lost = lost_seconds(connection, study_id, number)
     failed = killed and kills + 1 >= MAX_ATTEMPTS
     values: dict[str, Any] = {"state": TrialState.WAITING}
     message = "its worker died while it ran"
@@ -355,6 +370,7 @@ def put_back(connection: sa.Connection, study_id: int, number: int, why: str, *,
     else:
         revision, in_a_row = next_revision(connection, study_id), 0
     values |= {"kills": trials.c.kills + int(killed), "lease_expires": None, "revision": revision}
+    values |= {"repeated_seconds": trials.c.repeated_seconds + lost}
     connection.execute(trials.update().where(*held).values(**values))
     note_event(connection, study_id, "killed" if failed else "put back", f"trial {number}: {why}", number)
     if killed:
@@ -369,9 +385,12 @@ def add_worker(store: Store, study_id: int, **row: Any) -> int:
         return inserted(connection, workers.insert().values(study_id=study_id, **row))
 
 
-def beat(store: Store, worker_id: int) -> None:
+def beat(store: Store, worker_id: int, load: Load | None = None) -> None:
+    """Say that a worker lives, and how busy its device is."""
+    told = (load.share, load.memory_bytes, load.memory_total_bytes) if load is not None else ()
+    values = dict(zip(("load", "memory_bytes", "memory_total_bytes"), told, strict=False))
     with store.write() as connection:
-        connection.execute(workers.update().where(workers.c.id == worker_id).values(beat=now()))
+        connection.execute(workers.update().where(workers.c.id == worker_id).values(beat=now(), **values))
 
 
 def end_worker(store: Store, worker_id: int, ending: str) -> None:

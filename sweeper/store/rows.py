@@ -13,9 +13,16 @@ from sweeper import process
 from sweeper.store.schema import events, now, studies
 
 
-def note_event(connection: sa.Connection, study_id: int, kind: str, message: str, number: int | None = None) -> None:
-    row = {"study_id": study_id, "kind": kind, "message": message, "number": number, "user": process.user()}
-    connection.execute(events.insert().values(**row))
+def note_event(
+    connection: sa.Connection,
+    study_id: int,
+    kind: str,
+    message: str,
+    number: int | None = None,
+    worker_id: int | None = None,
+) -> None:
+    row = {"study_id": study_id, "kind": kind, "message": message, "number": number, "worker_id": worker_id}
+    connection.execute(events.insert().values(**row, user=process.user()))
 
 
 def inserted(connection: sa.Connection, insert: sa.Insert) -> int:

@@ -185,6 +185,8 @@ def report(
         "seconds": report.seconds,
     }
     with store.write() as connection:
+        if lease.attempt > 1:
+            connection.execute(_repeat_epoch(), {f"_{name}": row[name] for name in _REPEATED})
         _fenced(
             connection,
             lease,
@@ -194,6 +196,29 @@ def report(
             renew_seconds=lease_seconds,
         )
         upsert(connection, epochs, row, "reported")
+
+
+_REPEATED = ("study_id", "number", "epoch", "attempt", "seconds")
+
+
+@functools.cache
+def _repeat_epoch() -> sa.Update:
+    """Where an earlier attempt trained this epoch already: that was in vain. With its very seconds it is told anew."""
+    earlier = (
+        epochs.c.study_id == sa.bindparam("_study_id"),
+        epochs.c.number == sa.bindparam("_number"),
+        epochs.c.epoch == sa.bindparam("_epoch"),
+        epochs.c.attempt < sa.bindparam("_attempt"),
+        epochs.c.seconds != sa.bindparam("_seconds"),
+    )
+    held = (
+        trials.c.study_id == sa.bindparam("_study_id"),
+        trials.c.number == sa.bindparam("_number"),
+        trials.c.attempt == sa.bindparam("_attempt"),
+    )
+    seconds = sa.select(epochs.c.seconds).where(*earlier).scalar_subquery()
+    values = {"repeated_epochs": trials.c.repeated_epochs + 1, "repeated_seconds": trials.c.repeated_seconds + seconds}
+    return trials.update().where(*held, sa.exists().where(*earlier)).values(**values)
 
 
 def add_checkpoint(

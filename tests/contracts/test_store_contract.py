@@ -374,9 +374,9 @@ def test_what_happens_is_written_down_as_events(store, study, worker, take):
     writes.set_state(store, study.id, StudyState.PAUSED)
     writes.add_event(store, study.id, "note", "a word", 1)
     found = reads.event_rows(store, study.id)
-    kinds = ["created", "handed back", "failed", "put back", "budget", "paused", "note"]
+    kinds = ["created", "handed back", "taken up", "failed", "put back", "budget", "paused", "note"]
     assert [(each["kind"], each["number"]) for each in found] == list(
-        zip(kinds, [None, 0, 0, 1, None, None, 1], strict=True)
+        zip(kinds, [None, 0, 0, 0, 1, None, None, 1], strict=True)
     )
     assert all(each["message"] for each in found)
 
