@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sweeper.api import run
+    from sweeper.ensemble import load_ensemble
     from sweeper.errors import SweeperError
     from sweeper.exchange import optuna_storage
     from sweeper.handle import Trial, current_trial
@@ -39,6 +40,7 @@ _HOME = {
     "Trial": "handle",
     "TrialState": "trial",
     "current_trial": "handle",
+    "load_ensemble": "ensemble",
     "load_study": "study",
     "optuna_storage": "exchange",
     "run": "api",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import sweeper
-from experiments.benchmarks import clock, pruners, results, search_quality, tables
+from experiments.benchmarks import clock, ensembles, pruners, results, search_quality, tables
 from experiments.benchmarks.clock import Clock
 from experiments.benchmarks.tables import Table, TableTask
 
@@ -210,3 +210,17 @@ def test_several_workers_are_scored_by_the_clock(tmp_path, monkeypatch):
     np.testing.assert_allclose(ends - starts, seconds, rtol=1e-9)  # however long it took really
     assert sorted(starts)[:2] == pytest.approx([0.0, 0.0])
     np.testing.assert_allclose(sorted(starts)[2:], sorted(ends)[: len(ends) - 2])  # a worker is never idle
+
+
+# ---- ensembles -------------------------------------------------------------------------------------------------------
+
+
+def test_the_gain_of_ensembles_is_a_mean_with_its_error():
+    found = [
+        {"test_loss": (0.3, 0.2), "test_accuracy": (0.9, 0.9)},
+        {"test_loss": (0.5, 0.2), "test_accuracy": (0.8, 0.9)},
+    ]
+    assert ensembles.table(found).splitlines()[2:] == [
+        "| test_loss | 0.4000 | 0.2000 | -0.2000 ± 0.1000 | 2 of 2 |",
+        "| test_accuracy | 0.8500 | 0.9000 | +0.0500 ± 0.0500 | 1 of 2 |",
+    ]

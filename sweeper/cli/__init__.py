@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from sweeper.cli import questions, comparisons, sql, pictures, exchange  # isort: skip  # the order of --help
-from sweeper.cli import changes, check, again, health  # isort: skip
+from sweeper.cli import questions, comparisons, diagnose, sql, pictures, exchange  # isort: skip  # the order of --help
+from sweeper.cli import changes, check, again, keeping, health  # isort: skip
 from sweeper.cli.app import app
 
 __all__ = [
@@ -18,8 +18,10 @@ __all__ = [
     "changes",
     "check",
     "comparisons",
+    "diagnose",
     "exchange",
     "health",
+    "keeping",
     "main",
     "pictures",
     "questions",
