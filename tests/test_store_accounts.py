@@ -371,6 +371,20 @@ def test_of_many_trials_some_tell_how_much_was_no_epoch(world, monkeypatch):
     assert world.collect().epochs == exact.epochs
 
 
+def test_those_that_tell_are_of_every_worker_though_they_take_turns(world, monkeypatch):
+    hands = [world.hire(), world.hire()]
+    for number in range(60):
+        hand = hands[number % 2]
+        hand.claim()
+        world.wait(3)
+        hand.report()
+        world.wait(1)
+        hand.finish(TrialState.COMPLETE)
+    monkeypatch.setattr(ledger, "MAX_TRIALS", 30)
+    for each in world.collect().workers:
+        assert parts(each.seconds) == {"useful": 90, "overhead": 30, "idle": 120}
+
+
 def test_what_an_older_sweeper_kept_nothing_of_is_given_to_a_worker_that_was_free(world):
     first, second = world.hire(), world.hire()
     first.claim()

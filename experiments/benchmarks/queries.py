@@ -26,6 +26,8 @@ from sweeper.store.connection import Store
 from sweeper.trial import TrialState
 
 FULL_EPOCHS = 4
+BEGUN = 1.75e9
+"""Seconds since 1970."""
 SPACE = [
     {"type": "float", "name": "optimizer.lr", "low": 1e-5, "high": 0.1, "log": True, "limits": [1e-7, 10]},
     {"type": "float", "name": "model.dropout", "low": 0.0, "high": 0.7},
@@ -82,6 +84,8 @@ def fill(url: str, trials: int, seed: int = 0) -> None:
         )
     random = np.random.default_rng(seed)
     with store.write() as connection:
+        over = BEGUN + trials * 10 + 10
+        connection.execute(schema.workers.update().values(started=BEGUN, beat=over, ended=over, ending="done"))
         for begin in range(0, trials, 5_000):
             made = [_trial(study_id, number, random) for number in range(begin, min(trials, begin + 5_000))]
             connection.execute(schema.trials.insert(), made)
@@ -115,9 +119,9 @@ def _trial(study_id: int, number: int, random: np.random.Generator) -> dict[str,
         "target_epochs": FULL_EPOCHS,
         "attempt": 1,
         "worker_id": 1 + number % 2,
-        "created": 1e9 + number * 10,
-        "started": 1e9 + number * 10,
-        "finished": 1e9 + number * 10 + 19,
+        "created": BEGUN + number * 10,
+        "started": BEGUN + number * 10,
+        "finished": BEGUN + number * 10 + 19,
         "seconds": 19.0,
         "revision": number,
     }

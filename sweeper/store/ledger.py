@@ -109,23 +109,30 @@ def sums(store: Store, study_id: int) -> list[Sum]:
     columns = (sa.func.count(), seconds, sa.func.min(trials.c.started), end, done)
     with store.read() as connection:
         rows = connection.execute(sa.select(*by, *columns).where(*here).group_by(*by)).all()
-        step = 1 + sum(row[3] for row in rows) // MAX_TRIALS
-        some = (*here, trials.c.number % step == 0) if step > 1 else here
-        share = _share_of_epochs(connection, by, some)
+        many = sum(row[3] for row in rows)
+        share = _share_of_epochs(connection, by, (*here, _drawn(MAX_TRIALS / many)) if many > MAX_TRIALS else here)
     found = []
     for worker, state, why, count, seconds, begin, last, trained in rows:
         reason = Failure(why) if why else None
-        epoch_seconds = seconds * share.get((worker, state, why), 0.0)
+        epoch_seconds = seconds * share.get((worker, state, why), share[None])
         found.append(Sum(worker, TrialState(state), reason, count, seconds, begin, last, trained, epoch_seconds))
     return found
 
 
+def _drawn(share: float) -> Any:
+    """About so many of the trials, whatever the order in which workers take turns: every k-th might be one worker's."""
+    return (trials.c.number * 1009) % 10007 < share * 10007
+
+
 def _share_of_epochs(connection: sa.Connection, by: Sequence[Any], which: Sequence[Any]) -> dict[Any, float]:
-    """How much of the time that trials were held was their epochs'."""
+    """How much of the time that trials were held was their epochs'; under None: of all of them together."""
     mine = (epochs.c.study_id == trials.c.study_id, epochs.c.number == trials.c.number)
     trained = sa.select(sa.func.sum(epochs.c.seconds)).where(*mine).scalar_subquery()
     query = sa.select(*by, sa.func.sum(trained), sa.func.sum(trials.c.seconds)).where(*which).group_by(*by)
-    return {tuple(row[:3]): (row[3] or 0.0) / row[4] for row in connection.execute(query) if row[4]}
+    found = [(tuple(row[:3]), row[3] or 0.0, row[4]) for row in connection.execute(query) if row[4]]
+    held = sum(seconds for _, _, seconds in found)
+    overall = sum(epoch_seconds for _, epoch_seconds, _ in found) / held if held else 0.0
+    return {None: overall, **{key: epoch_seconds / seconds for key, epoch_seconds, seconds in found}}
 
 
 def spans(store: Store, study_id: int) -> list[tuple[int, float, float]]:
