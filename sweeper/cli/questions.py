@@ -104,13 +104,14 @@ def best(
         raise typer.BadParameter("a command has no other format: leave out --format", param_hint="--command")
     opened, record = open_study(store, study)
     from sweeper.report.hidden import marked
-    from sweeper.report.selection import best_where
     from sweeper.store import reads
     from sweeper.store.columns import trial_columns
 
     if where is None:
         numbers = [trial.number for trial in reads.best(opened, record, top)]
     else:
+        from sweeper.report.selection import best_where
+
         numbers = best_where(opened, record, where, top)
     if command:
         from sweeper.report import command as commands
@@ -306,6 +307,8 @@ def events(
 
 
 def _named(columns: Columns, where: str | None) -> list[str]:
+    if where is None:
+        return []
     from sweeper.report.condition import names_in
 
-    return names_in(where, columns) if where else []
+    return names_in(where, columns)
