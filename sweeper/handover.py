@@ -139,7 +139,7 @@ def train(
     if asked.epochs is not None:
         more += epochs_override(study, asked.epochs, more)
     seed = before.row["seed"] if asked.seed is None else asked.seed
-    words = [*overrides, *more]
+    words, before = [*overrides, *more], replace(before, otherwise=tuple(more))
     trained = retraining.train(before, script, words, slot, place / "training", seed=seed, epochs=asked.epochs)
     kept = Kept(
         study=study.name,

@@ -116,6 +116,8 @@ class Before:
     study: StudyRecord
     row: Mapping[str, Any]
     epochs: dict[int, dict[str, float | None]]
+    otherwise: tuple[str, ...] = ()
+    """Overrides of values that differ this time on purpose."""
 
     @classmethod
     def of(cls, store: Store, study: StudyRecord, number: int) -> Before:
@@ -363,6 +365,10 @@ def _config_changes(before: Before, lines: Sequence[Mapping[str, Any]]) -> list[
     then, now = OmegaConf.create(frozen), OmegaConf.create(text)
     for name in set(params) - groups:
         OmegaConf.update(then, name, params[name], force_add=True)
+    for word in before.otherwise:
+        key, _, value = word.lstrip("+").partition("=")
+        if not OmegaConf.is_config(OmegaConf.select(then, key)):
+            OmegaConf.update(then, key, OmegaConf.from_dotlist([f"value={value}"]).value, force_add=True)
     for key in set(config.get("shorthands", {}).values()):  # they steer the sweep, and no training depends on them
         now.pop(key, None)
     if OmegaConf.to_container(then) == OmegaConf.to_container(now):

@@ -202,6 +202,7 @@ def test_another_trial_for_longer_with_another_seed_on_the_training_set(folder: 
     assert answer["metrics"]["examples"] == 30
     assert answer["test"] is None
     assert answer["missing"] is None
+    assert answer["changes"] == []  # of what was asked for
     assert answer["command"].startswith("OMP_NUM_THREADS=")
     assert answer["command"].endswith("data.seed=5 epochs=5")
     assert (folder / "runs/demo/best/weights.safetensors").exists()
