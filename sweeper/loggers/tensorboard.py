@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sweeper.divergence import is_monitor
 from sweeper.loggers.logger import Backlog, LoggedTrial
 from sweeper.trial import EpochReport, Failure, TrialState
 
@@ -40,7 +41,7 @@ class TensorBoard:
     def epoch(self, report: EpochReport) -> None:
         for each in [*self._backlog.before(report), report]:
             self._write(_scalars(each), each.epoch)
-            self._metrics.update(dict.fromkeys(name for name in each.metrics if "/" not in name))
+            self._metrics.update(dict.fromkeys(name for name in each.metrics if not is_monitor(name)))
         self._writer.flush()  # of itself it writes every two minutes, and a kill would leave a gap
 
     def end(self, state: TrialState, value: float | None, failure: Failure | None) -> None:

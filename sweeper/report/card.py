@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sweeper.divergence import is_monitor
 from sweeper.report import answer, digest, lineage
 from sweeper.report.numbers import duration, number, place, plain
 from sweeper.store.connection import Store
@@ -59,7 +60,7 @@ def _results(study: StudyRecord, kept: Kept) -> Iterator[str]:
 
 
 def _rows(metrics: Mapping[str, float | None]) -> list[tuple[str, str]]:
-    return [(name, number(value, pad=True)) for name, value in metrics.items() if "/" not in name]
+    return [(name, number(value, pad=True)) for name, value in metrics.items() if not is_monitor(name)]
 
 
 def _story(store: Store, study: StudyRecord) -> Iterator[str]:
@@ -140,7 +141,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def told(kept: Kept) -> list[str]:
     """What `sweeper train-best` says in the terminal."""
     on = "training and validation set together" if kept.full else "the training set"
-    shown = {**{name: value for name, value in kept.metrics.items() if "/" not in name}, **(kept.test or {})}
+    shown = {**{name: value for name, value in kept.metrics.items() if not is_monitor(name)}, **(kept.test or {})}
     scores = "  ".join(f"{name} {number(value, pad=True)}" for name, value in shown.items())
     lines = [f"trial {kept.trial} of {kept.study}, trained on {on}: {kept.epochs} epochs, seed {kept.seed}", scores]
     if kept.full:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from sweeper.divergence import is_monitor
 from sweeper.report.digest import Digest, sample
 from sweeper.store import reads
 from sweeper.store.connection import Store
@@ -56,6 +57,7 @@ def collect(store: Store, digest: Digest) -> list[Panel]:
         for i in (*best, *others)
     }
     names = dict.fromkeys(name for told in reports.values() for _, metrics in told[:1] for name in metrics)
+    shown = [name for name in names if not is_monitor(name)]
 
     def line(row: int, name: str | None, most: int) -> Line:
         told = [] if name is None else [(epoch, each.get(name)) for epoch, each in reports[numbers[row]]]
@@ -69,7 +71,7 @@ def collect(store: Store, digest: Digest) -> list[Panel]:
             tuple(Curve(numbers[i], line(i, train, MOST_POINTS), line(i, val, MOST_POINTS)) for i in best),
             tuple(Curve(numbers[i], (), line(i, val or train, MOST_POINTS_BEHIND)) for i in others),
         )
-        for what, train, val in paired(names, digest.study.metric)[:MOST_PANELS]
+        for what, train, val in paired(shown, digest.study.metric)[:MOST_PANELS]
     ]
 
 

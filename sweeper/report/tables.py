@@ -18,6 +18,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.divergence import is_monitor
 from sweeper.report.numbers import MISSING, number
 from sweeper.report.numbers import line as one_line
 
@@ -84,7 +85,7 @@ def other_metrics(names: Iterable[str], metric: str) -> list[str]:
 
 def is_detail(name: str) -> bool:
     """Whether a metric watches the training, as `monitor/lr` or `grad_norm/LAYER`: narrow tables leave it out."""
-    return "/" in name
+    return is_monitor(name.removeprefix("metrics."))
 
 
 def constant_parameters(space: Iterable[Row]) -> set[str]:
