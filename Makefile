@@ -74,11 +74,15 @@ bench: $(VENV)/installed-bench  ## how good the searches are, a night of it: mak
 	@for bench in hpobench hpolib nasbench201; do for noise in 0 1; do \
 	  $(QUALITY) --bench $$bench --noise $$noise --search coarse_to_fine gp tpe random || exit 1; \
 	done; done
-	@$(MAKE) --no-print-directory $(BENCH)/borders.md $(BENCH)/real_training.md
+	@$(MAKE) --no-print-directory $(addprefix $(BENCH)/,borders.md real_training.md queries.md ensembles.md)
 
 $(BENCH)/borders.md:
 	@mkdir -p $(BENCH)
 	$(BIN)/python -m experiments.benchmarks.borders --data '$(DATA)' > $@.part && mv $@.part $@
+
+$(BENCH)/queries.md $(BENCH)/ensembles.md: $(BENCH)/%.md:
+	@mkdir -p $(BENCH)
+	$(BIN)/python -m experiments.benchmarks.$* > $@.part && mv $@.part $@
 
 $(BENCH)/real_training.md:
 	@mkdir -p $(BENCH)

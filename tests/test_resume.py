@@ -15,12 +15,13 @@ import torch
 
 from sweeper.checkpoint import read
 from sweeper.errors import StoreError
+from sweeper.outcome import MEASURED
 from sweeper.store import reads
 from sweeper.store.connection import Store
 from sweeper.trial import TrialState
 
 DIGITS = Path(__file__).parent.parent / "experiments" / "digits.py"
-SETTINGS = ["search=random", "budget=4", "epochs=12", "data.batch_size=16", "model.width=200"]
+SETTINGS = ["check=false", "search=random", "budget=4", "epochs=12", "data.batch_size=16", "model.width=200"]
 """Small batches on a wide network: epochs of a few hundred milliseconds, so that kills meet every phase."""
 
 
@@ -37,7 +38,8 @@ def everything(folder: Path):
     for record in reads.all_trials(store, study.id):
         newest = reads.checkpoint_rows(store, study.id, record.number)[-1]
         weights = read(Path(study.folder) / f"{record.number:04d}" / newest["path"])["state"]["model"]
-        metrics = [report.metrics for report in reads.epoch_reports(store, study.id, record.number)]
+        reports = reads.epoch_reports(store, study.id, record.number)
+        metrics = [{name: told[name] for name in told if name not in MEASURED} for told in (r.metrics for r in reports)]
         found[record.number] = (record.state, record.params, metrics, weights)
     store.close()
     return found

@@ -32,7 +32,7 @@ def sweep(options: argparse.Namespace, folder: Path, search: str, seed: int) -> 
     name, store = f"{search}-{seed}", f"sqlite:///{folder / 'bench.db'}"
     settings = [f"search={search}", f"seed={seed}", f"study={name}", f"store={store}", f"hydra.sweeper.folder={folder}"]
     settings += [f"budget={options.budget + AGAIN}", f"confirm={{top: 1, seeds: {AGAIN}}}"]
-    settings += [f"workers={options.workers}", *options.overrides]
+    settings += [f"workers={options.workers}", "check=false", *options.overrides]
     subprocess.run([sys.executable, options.script, "--multirun", *settings], check=True, stdout=subprocess.DEVNULL)
     return sweeper.load_study(name, store)
 

@@ -1,4 +1,7 @@
-"""`sweeper doctor` for eyes: a line for each check, and under it what is wrong and its cure. Rows, not findings."""
+"""`sweeper doctor` and `sweeper check` for eyes: a line for each check, under it what is wrong and its cure.
+
+Rows, not findings.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,12 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from sweeper.report.numbers import plain
+from sweeper.report.numbers import duration, plain
 
 MARKS = {"fine": ("✓", "green"), "wrong": ("✗", "bold red"), "cannot tell": ("?", "yellow")}
+MARKS |= {"passes": MARKS["fine"], "fails": MARKS["wrong"]}
+NAMES = 12
+"""Columns that a check's name takes."""
 SHOWN = 8
 """Problems of a check that are shown; --format json has them all."""
 
@@ -20,6 +26,34 @@ Row = Mapping[str, Any]
 def draw(rows: Sequence[Row], offer: str) -> RenderableType:
     """Print it with `crop=False`, so that paths stay whole. `offer`: the command that repairs."""
     return Group(*(line for row in rows for line in _lines(row)), Text(), Text(ending(rows, offer)))
+
+
+def drawn(rows: Sequence[Row]) -> RenderableType:
+    """The checks of a training script (`sweeper check`), the failures with what to do."""
+    wide = max((len(row["check"]) for row in rows), default=NAMES) + 2
+    return Group(*(line for row in rows for line in _lines(row, wide)), Text(), Text(verdict(rows)))
+
+
+def verdict(rows: Sequence[Row]) -> str:
+    """
+    >>> verdict([{"verdict": "passes"}, {"verdict": "cannot tell"}])
+    '1 of 2 checks passes, 1 cannot tell.'
+    """
+    counts = {name: sum(row["verdict"] == name for row in rows) for name in ("fails", "passes", "cannot tell")}
+    passed = f"{counts['passes']} of {len(rows)} checks {'passes' if counts['passes'] == 1 else 'pass'}"
+    failed = [f"{counts['fails']} {'fails' if counts['fails'] == 1 else 'fail'}"] * bool(counts["fails"])
+    return ", ".join([passed, *failed, *([f"{counts['cannot tell']} cannot tell"] * bool(counts["cannot tell"]))]) + "."
+
+
+def brief(rows: Sequence[Row], seconds: float) -> RenderableType:
+    """Before a sweep: one line where nothing fails, else what does; and what the sweep will take."""
+    wide = max((len(row["check"]) for row in rows), default=NAMES) + 2
+    failed = [line for row in rows if row["verdict"] == "fails" for line in _lines(row, wide)]
+    untold = ", ".join(row["check"] for row in rows if row["verdict"] == "cannot tell")
+    more = f" (not {untold}: sweeper check looks longer)" if untold else ""
+    told = [plain(row["message"]) for row in rows if row["check"] == "cost" and row["verdict"] == "passes"]
+    lines = [f"Checked in {duration(seconds)}: {verdict(rows)}{more}", *told]
+    return Group(*failed, *(_whole(Text(line)) for line in lines))
 
 
 def ending(rows: Sequence[Row], offer: str) -> str:
@@ -33,13 +67,13 @@ def ending(rows: Sequence[Row], offer: str) -> str:
     return found + (f" {repairs} repairs can be offered: {offer}" if repairs else "")
 
 
-def _lines(row: Row) -> list[Text]:
+def _lines(row: Row, names: int = NAMES) -> list[Text]:
     mark, style = MARKS[row["verdict"]]
-    margin = " " * 14
+    margin = " " * (names + 2)
     more = len(row["problems"]) - SHOWN
     problems = [*row["problems"][:SHOWN], *([f"… and {more} more"] if more > 0 else [])]
     cure = [f"cure: {row['cure']}"] if row["cure"] else []
-    head = Text.assemble((mark, style), f" {row['check']:<12}{plain(row['message'])}")
+    head = Text.assemble((mark, style), f" {row['check']:<{names}}{plain(row['message'])}")
     return [_whole(head), *(_whole(Text(f"{margin}{plain(text)}")) for text in problems + cure)]
 
 

@@ -11,7 +11,7 @@ import contextlib
 import copy
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -27,6 +27,18 @@ class RampsDone(BaseException):
 
     A `BaseException`, so that an `except Exception` in a training script cannot swallow it.
     """
+
+
+class Watcher(Protocol):
+    """Who is told of every backward pass and every step of a training."""
+
+    def before_backward(self) -> None: ...
+
+    def loss(self, value: float) -> None: ...
+
+    def before_step(self, optimizer: Optimizer) -> None: ...
+
+    def after_step(self, optimizer: Optimizer) -> None: ...
 
 
 class Ramps:
@@ -45,6 +57,9 @@ class Ramps:
         self._optimizer: Optimizer | None = None
         self._void = False
         """The step under way belongs to a ramp that has ended: it must not move the restored weights."""
+
+    def before_backward(self) -> None:
+        """The loss comes after it."""
 
     def loss(self, value: float) -> None:
         """A part of the next step's loss: there are several where gradients are accumulated."""
@@ -106,26 +121,27 @@ class Ramps:
 
 
 @contextlib.contextmanager
-def watched(ramps: Ramps) -> Iterator[None]:
-    """Every backward pass and every step of this process is the ramps' business."""
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Every backward pass and every step of this process is the watcher's business."""
     backward, scale = torch.autograd.backward, torch.amp.GradScaler.scale
     unscaled: list[tuple[Any, Any]] = []
 
     @functools.wraps(backward)
     def heard(tensors: Any, *args: Any, **kwargs: Any) -> None:
+        watcher.before_backward()
         backward(tensors, *args, **kwargs)  # first: it needs the weights that the loss was computed with
         given = unscaled[-1][1] if unscaled and unscaled[-1][0] is tensors else tensors
         losses = [each for each in ([given] if isinstance(given, Tensor) else given) if isinstance(each, Tensor)]
         if losses and all(each.numel() == 1 for each in losses):
-            ramps.loss(sum(float(each.detach()) for each in losses))
+            watcher.loss(sum(float(each.detach()) for each in losses))
 
     @functools.wraps(scale)
     def scaled(self: Any, outputs: Any) -> Any:
         unscaled[:] = [(scale(self, outputs), outputs)]  # mixed precision goes backward from a multiple of the loss
         return unscaled[0][0]
 
-    before = register_optimizer_step_pre_hook(lambda optimizer, args, kwargs: ramps.before_step(optimizer))
-    after = register_optimizer_step_post_hook(lambda optimizer, args, kwargs: ramps.after_step(optimizer))
+    before = register_optimizer_step_pre_hook(lambda optimizer, args, kwargs: watcher.before_step(optimizer))
+    after = register_optimizer_step_post_hook(lambda optimizer, args, kwargs: watcher.after_step(optimizer))
     torch.autograd.backward, torch.amp.GradScaler.scale = heard, scaled  # type: ignore[method-assign]
     try:
         yield

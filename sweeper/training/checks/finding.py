@@ -1,0 +1,81 @@
+"""What a check says: passes, fails or cannot tell, in a sentence, with its numbers and what to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Verdict(StrEnum):
+    PASSES = "passes"
+    FAILS = "fails"
+    UNKNOWN = "cannot tell"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check. `problems`: a line for each thing that is wrong; `cure`: what to do, or what to add."""
+
+    name: str
+    verdict: Verdict
+    sentence: str
+    cure: str | None = None
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    def as_row(self) -> dict[str, Any]:
+        """JSON-plain; a number that is none is null."""
+        return {
+            "check": self.name,
+            "verdict": str(self.verdict),
+            "message": self.sentence,
+            "problems": list(self.problems),
+            "cure": self.cure,
+            "numbers": {name: _plain(value) for name, value in self.numbers.items()},
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Finding:
+        told = (row["check"], Verdict(row["verdict"]), row["message"], row["cure"], row["numbers"])
+        return cls(*told, tuple(row["problems"]))
+
+
+def passes(name: str, sentence: str, **numbers: Any) -> Finding:
+    return Finding(name, Verdict.PASSES, sentence, None, numbers)
+
+
+def fails(name: str, sentence: str, cure: str, *problems: str, **numbers: Any) -> Finding:
+    return Finding(name, Verdict.FAILS, sentence, cure, numbers, problems)
+
+
+def unknown(name: str, sentence: str, cure: str | None = None, **numbers: Any) -> Finding:
+    return Finding(name, Verdict.UNKNOWN, sentence, cure, numbers)
+
+
+def short(value: float) -> str:
+    """Three digits.
+
+    >>> short(2.3026), short(0.00012345), short(123456.0)
+    ('2.3', '0.000123', '1.23e+05')
+    """
+    return f"{value:.3g}"
+
+
+def listed(names: list[str], most: int = 4) -> str:
+    """
+    >>> listed(["a", "b", "c", "d", "e", "f"])
+    'a, b, c, d and 2 more'
+    """
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value
