@@ -1,17 +1,62 @@
-"""What a diverged trial's record says beside the metric: its step, the learning rate, the norm of the gradients.
+"""When a training is lost, and what its record says beside the metric: step, learning rate, norm of the gradients.
 
-Read from what the script reports and from the `state` that it checkpoints: whatever has `param_groups` is an optimizer,
-whatever has `parameters()` a model; torch itself is not asked for.
+A loss that is no number is the handle's business; here is what is lost though every number is finite. It is told as
+FAIL `diverged` and not `error`: it is the parameters' doing, so a sampler is told that they are bad.
+
+Circumstances are read from what the script reports and from the `state` that it checkpoints: whatever has
+`param_groups` is an optimizer, whatever has `parameters()` a model; torch itself is not asked for.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 STEPS = ("step", "steps", "global_step")
 """Metrics that say how many steps of the optimizer were taken."""
+MONITORS = (
+    *("monitor", "update_ratio", "weight_norm", "grad_norm"),
+    *("activation_mean", "activation_std", "saturated", "dead"),
+)
+"""What monitors report is called `FAMILY/…`; see sweeper/training/monitors.py."""
+TRAINING_LOSS = re.compile(r"(^|[^a-z])train(ing)?([^a-z].*)?loss|^loss([^a-z].*train(ing)?)?$")
+EXPLODED = 1e4
+"""A training's loss is lost above so many times the first epoch's, and above so many. On digits, with a learning rate a
+hundred times too high, it is 1e4 to 1e5 times that of guessing; a healthy one never was above three times its first.
+A loss on the validation set is no sign: with batch norm it may be huge for an epoch and recover."""
+
+
+def is_monitor(name: str) -> bool:
+    """
+    >>> is_monitor("grad_norm/loss_head"), is_monitor("val/loss")
+    (True, False)
+    """
+    return "/" in name and name.partition("/")[0] in MONITORS
+
+
+def lost(first: Mapping[str, float | None], metrics: Mapping[str, float | None]) -> str | None:
+    """Why this training cannot come to anything, by its `metrics` and the `first` ones that it reported; None: it may.
+
+    Without a gradient it is lost only where a layer gives the same for every example too: a hinge loss that has
+    learned all its examples has no gradient either.
+
+    >>> lost({"train_loss": 2.3}, {"train_loss": 1e6})
+    'train_loss is 1e+06, more than 10000 times the 2.3 of the first epoch'
+    """
+    for name, value in metrics.items():
+        begun = first.get(name)
+        if value is None or begun is None or is_monitor(name) or not TRAINING_LOSS.search(name.lower()):
+            continue
+        if value > EXPLODED * max(1.0, abs(begun)):
+            return f"{name} is {value:.3g}, more than {EXPLODED:g} times the {begun:.3g} of the first epoch"
+    norms = [value for name, value in metrics.items() if name.startswith("grad_norm/")]
+    still = [name for name, value in metrics.items() if name.startswith("activation_std/") and value == 0]
+    if still and norms and all(norm == 0 for norm in norms):
+        layer = still[0].removeprefix("activation_std/")
+        return f"nothing can be learned any more: no layer has a gradient, and {layer} gives the same for every example"
+    return None
 
 
 def circumstances(state: Mapping[str, Any] | None, metrics: Mapping[str, float | None]) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from sweeper import checkpoint
 from sweeper.checkpoint import Checkpoint
-from sweeper.divergence import circumstances
+from sweeper.divergence import circumstances, is_monitor, lost
 from sweeper.errors import ConfigError, Diverged, LeaseLost, MetricError
 from sweeper.trial import Direction, EpochReport
 
@@ -96,6 +96,8 @@ class Trial:
         self._started = time.monotonic()
         self._seconds = 0.0
         self._metrics: dict[str, float | None] = {}
+        self._first: dict[str, float | None] = {}
+        """Each metric as this attempt reported it first."""
         self._loops = False
         self._state: Mapping[str, Any] | None = None
 
@@ -146,7 +148,7 @@ class Trial:
 
         Several calls in one epoch add up, and a call after the loop adds to the last epoch. In a script without
         `epochs()` every call is an epoch of its own. Raises MetricError for what is no number, Diverged when the
-        study's metric or a loss is NaN or infinite.
+        study's metric or a loss is NaN or infinite, or when the training is lost (see `sweeper.divergence.lost`).
         """
         if self._epoch is not None:
             self._write(metrics)
@@ -205,11 +207,15 @@ class Trial:
             self.value = self._metrics[self._metric]
         report = EpochReport(self.number, self._epoch, dict(self._metrics), self._seconds)
         self._journal.report(report, self._metrics.get(self._metric))
-        numbers = "  ".join(f"{name} {number:.4g}" for name, number in new.items())
+        numbers = "  ".join(f"{name} {number:.4g}" for name, number in new.items() if not is_monitor(name))
         log.info("epoch %d  %s  (%.1f s)", self._epoch, numbers, self._seconds)
         for name, number in new.items():
-            if (name == self._metric or "loss" in name.lower()) and not math.isfinite(number):
+            is_loss = "loss" in name.lower() and not is_monitor(name)
+            if (name == self._metric or is_loss) and not math.isfinite(number):
                 raise Diverged(f"{name} is {number}{self.whereabouts}")
+        self._first = {**self._metrics, **self._first}
+        if why := lost(self._first, self._metrics):
+            raise Diverged(f"{why}{self.whereabouts}")
 
     def _require_metric(self) -> None:
         if self._metric in self._metrics or self._metric == OBJECTIVE:

@@ -12,6 +12,8 @@ from typing import Any
 
 NAME_ROOM = len("instructions")
 Metrics = Mapping[str, float | None]
+MEASURED = frozenset({"monitor/samples_per_second", "monitor/memory_bytes"})
+"""Never the same twice, so never compared."""
 
 UNSEEDED = (
     "The environment is the same, as far as it is recorded: look for what the script does not seed with trial.seed, "
@@ -42,7 +44,7 @@ def compare(then: Mapping[int, Metrics], now: Mapping[int, Metrics], ignore: Col
     found = []
     for epoch in sorted(then):
         before, again = then[epoch], now.get(epoch, {})
-        for metric in [name for name in dict.fromkeys([*before, *again]) if name not in ignore]:
+        for metric in [name for name in dict.fromkeys([*before, *again]) if name not in {*ignore, *MEASURED}]:
             missing = "then" if metric not in before else "now" if metric not in again else None
             found.append(Compared(epoch, metric, before.get(metric), again.get(metric), missing))
     return found

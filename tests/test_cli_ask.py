@@ -19,7 +19,8 @@ from typer.testing import CliRunner, Result
 from sweeper.cli import app
 from sweeper.report import formats, watching
 from sweeper.store import writes
-from sweeper.trial import EpochReport, TrialState
+from sweeper.study import load_study
+from sweeper.trial import EpochReport, Failure, TrialState
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "report" / "filling.py")))
 
@@ -448,3 +449,58 @@ def test_the_shell_completes_studies_and_trials(filled: str) -> None:
     assert completed("sweeper", "best", "--study", "d") == ["digits"]
     assert completed("sweeper", "show", "") == ["0", "1", "2", "3", "4"]
     assert completed("sweeper", "show", "", store="sqlite:///nowhere.db") == []
+
+
+# ---- what the curves say ---------------------------------------------------------------------------------------------
+
+
+def overfit(url: str) -> None:
+    """Trial 0 of a study overfits, with monitors; trial 1 diverged at its first epoch."""
+    store, study_id = filling.study(url, epochs=8)
+    hand = filling.worker(store, study_id)
+    lease = filling.begin(store, study_id, hand, 0, 0.0, grant=8)
+    for epoch in range(8):
+        metrics = {"train_loss": 2.0 / (epoch + 1) ** 2, "val_loss": 1.5 + 0.1 * epoch, "monitor/lr": 0.01}
+        writes.report(store, lease, EpochReport(0, epoch, metrics, 0.25), metrics["val_loss"])
+    writes.finish(store, lease, TrialState.COMPLETE, value=2.2, seconds=1.5)
+    lost = filling.begin(store, study_id, hand, 1, 1e9)
+    writes.finish(store, lost, TrialState.FAIL, failure=Failure.DIVERGED, message="Diverged: train_loss is nan")
+    store.close()
+
+
+def test_a_trial_is_diagnosed_in_every_format_and_on_its_sheet(url: str) -> None:
+    overfit(url)
+    text = ask("diagnose", "0").stdout
+    assert text.startswith(
+        "trial 0 of digits\n\nbad  It overfits: the loss is 0.0312 in training and 2.2 in validation"
+    )
+    assert "\n  try: more examples" in text
+    assert "\n  after CS231n" in text
+    (row,) = told("diagnose", "0")
+    assert row["kind"] == "overfitting"
+    assert row["evidence"]["lowest"] == 1.5
+    assert ask("diagnose", "0", "--format", "csv").stdout.splitlines()[0] == "kind,severity,sentence,cure,source"
+    sheet = ask("show", "0").stdout
+    assert "what the curves say\nIt overfits" in sheet
+    assert told("show", "0")["findings"] == [row]
+    assert "It diverged after 1 epoch" in ask("diagnose", "1").stdout
+
+
+def test_a_trial_that_goes_well_and_one_that_there_is_not(filled: str) -> None:
+    assert ask("diagnose", "4").stdout == ("trial 4 of digits\n2 epochs: too few to say anything by the curves.\n")
+    assert "A trial's number is in 0..4, but got 9." in ask("diagnose", "9", code=1).stderr
+
+
+def test_a_study_is_diagnosed_as_a_whole(url: str) -> None:
+    overfit(url)
+    text = ask("diagnose").stdout
+    assert text.startswith("study digits\n\nbad  Trial 0, the best: it overfits")
+    assert [row["kind"] for row in told("diagnose")] == ["overfitting"]
+    study = load_study("digits", url)
+    assert [finding.kind for finding in study.diagnose()] == ["overfitting"]
+    assert [finding.kind for finding in study.diagnose(1)] == ["diverged"]
+
+
+def test_a_study_without_a_fault_or_a_trial_says_so(url: str) -> None:
+    filling.study(url)
+    assert "Nothing to mend" in ask("diagnose").stdout

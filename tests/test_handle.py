@@ -752,6 +752,37 @@ def test_a_trial_shows_its_number_and_parameters(start):
     assert repr(start()) == "Trial(number=3, params={'x': 0.5})"
 
 
+def test_a_training_that_is_lost_ends_with_its_reason_and_its_last_report(start, journal):
+    trial = start()
+
+    def explode():
+        for epoch in trial.epochs(3):
+            trial.report(train_loss=2.3 if epoch == 0 else 1e8, val_loss=2.0)
+
+    with pytest.raises(Diverged, match=r"train_loss is 1e\+08, more than 10000 times the 2.3 .* at epoch 1"):
+        explode()
+    assert journal.reports[1].metrics["train_loss"] == 1e8
+
+
+def test_a_training_without_gradient_and_signal_ends(start, journal):
+    with pytest.raises(Diverged, match="nothing can be learned any more: no layer has a gradient"):
+        start().report(val_loss=2.3, **{"grad_norm/0": 0.0, "activation_std/1": 0.0})
+    assert journal.reports[0].metrics["val_loss"] == 2.3
+
+
+def test_a_loss_that_fell_before_the_trial_was_taken_up_again_may_jump(start, journal):
+    interrupt(start, journal, after=1, state=counter(), loss=lambda epoch: 1e-6)
+    assert run(start(), state=counter(), loss=lambda epoch: 5.0) == [2, 3]
+
+
+def test_monitors_that_are_not_finite_are_no_divergence_and_no_line_of_the_log(start, journal, caplog):
+    with caplog.at_level("INFO", logger="sweeper.trial"):
+        for _ in (trial := start()).epochs(1):
+            trial.report(val_loss=1.0, **{"grad_norm/loss": math.inf, "monitor/lr": 0.1})
+    assert journal.reports[0].metrics == {"val_loss": 1.0, "grad_norm/loss": None, "monitor/lr": 0.1}
+    assert "monitor" not in caplog.text
+
+
 def test_every_epoch_is_a_line_in_the_log(start, caplog):
     with caplog.at_level("INFO", logger="sweeper.trial"):
         run(start(), n=2)

@@ -95,6 +95,7 @@ def test_failures_workers_and_ranges(study: Study) -> None:
     assert failures["message"].tolist() == ["ValueError: no such file"]
     assert failures["failure"].tolist() == ["error"]
     assert study.workers()["device"].tolist() == ["cpu"]
+    assert study.workers()[["trials", "utilisation"]].values.tolist() == [[5, pytest.approx(1.0, abs=0.5)]]
     ranges = study.ranges().set_index("name")
     assert ranges.loc["optimizer.lr", ["scale", "low", "limit_high"]].tolist() == ["log", 1e-5, 10]
     assert ranges.loc["optimizer", "choices"] == ["sgd", "adam"]

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from sweeper import worker as working
 from sweeper.beat import Beat, Timeouts
 from sweeper.errors import CheckpointError, ConfigError, Diverged, StoreError, TrialInterrupted
 from sweeper.handle import current_trial
+from sweeper.load import Load
 from sweeper.plan import Plan, Stage
 from sweeper.store import claims, reads, schema, writes
 from sweeper.trial import Failure, Lease, StudyState, TrialState
@@ -469,6 +471,14 @@ def test_a_timeout_that_is_heard_after_its_trial_ended_does_not_send_the_worker_
         assert not leave.asked.is_set()
         os.kill(os.getpid(), signal.SIGUSR1)  # not the beat's: a warning of the end, as Slurm's
         assert leave.asked.is_set()
+
+
+def test_a_beat_tells_the_load_between_two_renewals(store, study, worker):
+    beat = Beat(store, worker, 60.0, Timeouts(), lambda: None, SimpleNamespace(read=lambda: Load(0.7, 10, 100)))
+    beat.lease = Lease(study.id, 99, 1, worker)  # of no trial: a renewal would be a lost lease
+    beat._beat()
+    (row,) = reads.worker_rows(store, study.id)
+    assert (row["load"], row["memory_bytes"], row["memory_total_bytes"]) == (0.7, 10, 100)
 
 
 def test_a_worker_of_a_thread_hears_no_signals():

@@ -22,6 +22,9 @@ averaging        EMA and SWA: an average of the weights, evaluated in their plac
 stopping         early, with the best weights
 seeds            one seed for every random generator
 loop             train one epoch, evaluate
+checks           what is looked at before a network is trained for long
+monitors         what a network does while it trains, as numbers for a report: what `sweeper diagnose` goes by
+first_layer      what the first layer looks for, as a picture
 lr_range, ramp   the learning-rate range test: on any function, under any PyTorch training
 learner          all of these for one training, from one config
 final            the one evaluation on the test set

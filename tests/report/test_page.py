@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sweeper.cli import app
+from sweeper.diagnosis import Finding, Kind, Severity
 from sweeper.errors import ConfigError, StoreError
 from sweeper.report import closing, page, trialtable
 from sweeper.store import reads
@@ -91,6 +92,16 @@ def test_every_chapter_of_a_full_study_is_there(written) -> None:
     assert places == read.data["figures"].keys()
     linked = {attributes["href"] for tag, attributes in read.tags if tag == "a"}
     assert linked == {f"#s0-{name}" for name in chapters}
+
+
+def test_what_the_curves_say_stands_first_and_is_no_markup(store, monkeypatch) -> None:
+    said = Finding(Kind.LR_TOO_HIGH, Severity.BROKEN, "a <b>sentence</b>", "a cure", "a source")
+    monkeypatch.setattr(page.chapters.diagnosed, "study", lambda *given: [said])
+    sweeps.fill(store, sweeps.study(store, trials=3), 3)
+    read = Read(page.page(store, [reads.study(store)], ""))
+    text = "".join(read.texts)
+    assert "a <b>sentence</b>Try: a cure.After a source." in text
+    assert text.index("What the curves say") < text.index("Over time")
 
 
 def test_a_study_whose_trials_all_failed_has_a_page(written, store) -> None:
