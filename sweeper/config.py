@@ -256,17 +256,16 @@ def _key(key: Any) -> str:
 
 
 def shorthands(sweeper: DictConfig, names: frozenset[str]) -> dict[str, str]:
-    """The top-level keys that `hydra.sweeper` reads as `${key}`, by its own keys among `names`.
+    """The top-level keys that `hydra.sweeper` reads as `${key}` under its own name for them, among `names`.
 
     They only steer the sweep: a trial's training must not depend on them, so they are no part of what makes a study
-    the same study.
+    the same study. A key of another name, as in `study: ${dataset}`, is the person's own, and reaches each trial.
     """
     keys = {}
     for name in sorted(names & set(map(str, sweeper))):
         node: Any = sweeper._get_node(name)
-        text = node._value() if node is not None and node._is_interpolation() else ""
-        if isinstance(text, str) and text.startswith("${") and text.endswith("}"):
-            keys[name] = text[2:-1]
+        if node is not None and node._is_interpolation() and node._value() == f"${{{name}}}":
+            keys[name] = name
     return keys
 
 

@@ -439,19 +439,21 @@ def test_a_key_that_hydra_cannot_write_is_refused_or_survives(key):
 # ---- shorthands, diffs -----------------------------------------------------------------------------------------------
 
 
-def test_a_shorthand_is_a_top_level_key_that_the_sweeper_reads():
+def test_a_shorthand_is_a_top_level_key_that_the_sweeper_reads_under_its_own_name():
     config = OmegaConf.create(
         {
             "study": "a",
             "budget": 5,
             "epochs": 3,
             "nested": {"seed": 1},
+            "dataset": "digits",
             "hydra": {
                 "sweeper": {
                     "study": "${study}",
                     "budget": "${budget}",
                     "epochs": "${epochs}",
                     "seed": "${nested.seed}",
+                    "metric": "${dataset}",
                     "store": "sqlite:///${study}.db",
                     "keep": 2,
                     "workers": None,
@@ -460,9 +462,8 @@ def test_a_shorthand_is_a_top_level_key_that_the_sweeper_reads():
             },
         }
     )
-    names = frozenset({"study", "budget", "store", "keep", "workers", "folder", "seed", "not_there"})
-    found = shorthands(config.hydra.sweeper, names)
-    assert {name: key for name, key in found.items() if key != "nested.seed"} == {"study": "study", "budget": "budget"}
+    names = frozenset({"study", "budget", "store", "keep", "workers", "folder", "seed", "metric", "not_there"})
+    assert shorthands(config.hydra.sweeper, names) == {"study": "study", "budget": "budget"}
 
 
 def test_a_difference_reads_like_a_diff():

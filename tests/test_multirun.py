@@ -214,6 +214,12 @@ def test_advice_names_the_keys_that_the_config_has(tmp_path):
     assert "hydra.sweeper.study" not in done.stderr
 
 
+def test_a_key_that_names_the_study_reaches_the_trials_too(tmp_path):
+    sweep(tmp_path, HERE, "budget=1", "hydra.sweeper.study=${fail}", "fail=nothing")
+    config = yaml.safe_load((tmp_path / "runs/nothing/0000/.hydra/config.yaml").read_text())
+    assert config["fail"] == "nothing"
+
+
 def test_a_terminal_that_closes_ends_the_sweep_in_good_order(tmp_path):
     """On a real terminal: its death is told twice, and whatever is printed after it fails."""
     import pty
