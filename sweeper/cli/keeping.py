@@ -12,6 +12,9 @@ from sweeper.cli.answers import tell
 from sweeper.cli.app import DEFAULT_STORE, In, StoreUrl, StudyName, app, open_study, trial_numbers
 from sweeper.report.formats import Format
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 Script = Annotated[
     Path | None, typer.Option("--script", metavar="FILE", help="The training script, where it is not in this folder.")
 ]
@@ -71,7 +74,11 @@ def ensemble(
     )
     rows = [member.as_row() for member in built.members]
     columns = members.columns(built)
-    tell(format, rows, columns, lambda page: page.print(members.draw(built, page.width)), whole=built.as_json())
+
+    def draw(page: Console) -> None:
+        page.print(members.draw(built, page.width), crop=False)
+
+    tell(format, rows, columns, draw, whole=built.as_json())
 
 
 @app.command("train-best")

@@ -109,8 +109,9 @@ def orphans(store: Store, studies: Sequence[StudyRecord]) -> Finding:
     repairs: list[Repair] = []
     swept = 0
     for study in studies:
+        there = _numbers(study)  # looked for first: a trial has its row before it has its folder
         states = health.trial_states(store, study)
-        strays = [number for number in _numbers(study) if number not in states]
+        strays = [number for number in there if number not in states]
         wrong += [f"{place(_folder(study, number))}: the store has no trial {number}" for number in strays]
         for number, files in _unpointed(store, study).items():
             state = states.get(number)

@@ -25,7 +25,9 @@ def draw(built: Built, width: int) -> RenderableType:
     if built.single not in built.members:
         cells.append(_cells(built.single, built))
     cells.append(_whole(built))
-    return Group(tables.fitted(cells, width), Text(), *map(Text, sentences(built)))
+    *told, ending = sentences(built)
+    copied = Text(ending, no_wrap=True, overflow="ignore")  # to be copied whole
+    return Group(tables.fitted(cells, width), Text(), *map(Text, told), copied)
 
 
 def _cells(member: Member, built: Built) -> dict[str, str]:
