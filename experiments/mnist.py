@@ -15,7 +15,7 @@ from torch import nn
 
 import sweeper
 from sweeper.checkpoint import read
-from sweeper.training import final, models
+from sweeper.training import final, first_layer, models
 from sweeper.training.choices import pick
 from sweeper.training.data import Data
 from sweeper.training.learner import Learner
@@ -49,6 +49,7 @@ def train(cfg: DictConfig) -> None:
         if learner.stopped:
             break
         trial.report(**learner.epoch())
+        first_layer.save(learner.model, trial.folder / "first_layer.png", shape=cfg.data.inputs)
 
 
 if __name__ == "__main__":

@@ -13,21 +13,21 @@ import json
 import logging
 import os
 import shutil
-import signal
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sweeper import environment, process
 from sweeper.beat import Beat, Timeouts, end_process
-from sweeper.checkpoint import Checkpoint, sweep_orphans
+from sweeper.checkpoint import sweep_orphans
 from sweeper.errors import CheckpointError, Diverged, LeaseLost, StoreError, TrialInterrupted, TrialTimeout
 from sweeper.handle import Trial, as_current
+from sweeper.journal import StoreJournal
+from sweeper.leave import Leave
 from sweeper.load import Meter
 from sweeper.loggers.audience import Audience
 from sweeper.loggers.logger import LoggedTrial
@@ -37,9 +37,6 @@ from sweeper.store.connection import Store
 from sweeper.trial import EpochReport, Failure, Idle, Lease, StudyRecord, StudyState, TrialRecord, TrialState
 
 log = logging.getLogger("sweeper.worker")
-
-GRACE_SECONDS = 25.0
-"""How long an epoch may go on after SIGTERM: less than the 30 s that Slurm and most others wait before they kill."""
 
 POLL_SECONDS = 0.5
 """How often a worker without a trial looks whether one was handed back."""
@@ -83,109 +80,6 @@ class WorkerSettings:
     def owns_process(self) -> bool:
         """Whether the process is an engine's, which may end and be started again."""
         return self.engine not in ("python", "basic")
-
-
-class Leave:
-    """Whether the worker was asked to leave: once, after the epoch; twice, at once.
-
-    Who asks by SIGTERM (a preemption, a shutdown, a driver that is gone) will kill soon: after `grace_seconds` the
-    epoch is cut, and the trial handed back as its last checkpoint has it.
-    """
-
-    def __init__(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        self.asked = threading.Event()
-        self._grace_seconds = grace_seconds
-
-    def ask(self) -> None:
-        """Leave after this epoch; asked a second time from a signal, leave now."""
-        self.asked.set()
-
-    @contextlib.contextmanager
-    def on_signals(self, beat: Beat) -> Iterator[None]:
-        """SIGINT and SIGTERM ask to leave; a second one interrupts the epoch. Only the main thread hears signals.
-
-        SIGUSR1 is the beat's word that a trial is overdue; from elsewhere it warns of the end, as Slurm's does.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def heard(number: int, frame: Any) -> None:
-            if number == signal.SIGUSR1 and beat.raise_if_overdue():
-                return
-            if self.asked.is_set():
-                raise TrialInterrupted("asked twice to leave")
-            self.ask()
-            if number != signal.SIGINT:
-                cut = threading.Timer(self._grace_seconds, os.kill, (os.getpid(), signal.SIGTERM))
-                timers.append(cut)
-                cut.daemon = True
-                cut.start()
-            log.warning("asked to leave: finishing the epoch, then handing the trial back (once more: at once)")
-
-        timers: list[threading.Timer] = []
-        before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
-        try:
-            yield
-        finally:
-            for timer in timers:
-                timer.cancel()
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-class StoreJournal:
-    """A trial's journal in the store, every write fenced by its lease."""
-
-    def __init__(
-        self,
-        store: Store,
-        lease: Lease,
-        record: TrialRecord,
-        folder: Path,
-        leave: Leave,
-        seconds: float,
-        go_on: Callable[[int], int | None] = lambda epochs_done: None,
-        audience: Audience | None = None,
-    ) -> None:
-        again = record.attempt > 1
-        reports = reads.epoch_reports(store, lease.study_id, lease.number) if again else []
-        self.reports = reports
-        self.last = reports[-1] if reports else None
-        self.value = record.value
-        self._store, self._lease, self._folder, self._leave = store, lease, folder, leave
-        self._lease_seconds = seconds
-        self.go_on = go_on
-        self._audience = audience or Audience()
-        rows = reads.checkpoint_rows(store, lease.study_id, lease.number) if again else []
-        self._known = [
-            Checkpoint(row["epoch"], folder / row["path"], row["sha256"], row["size_bytes"], row["value"])
-            for row in rows
-        ]
-
-    def checkpoints(self) -> Sequence[Checkpoint]:
-        return self._known
-
-    def report(self, report: EpochReport, value: float | None) -> None:
-        writes.report(self._store, self._lease, report, value, self._lease_seconds)
-        self._audience.report(report)
-
-    def point_to(self, new: Checkpoint, forget_epochs: Sequence[int]) -> None:
-        row = {
-            "epoch": new.epoch,
-            "path": str(new.path.relative_to(self._folder)),
-            "sha256": new.sha256,
-            "size_bytes": new.size_bytes,
-            "value": new.value,
-        }
-        writes.add_checkpoint(self._store, self._lease, row, forget_epochs, self._lease_seconds)
-        stay = [old for old in self._known if old.epoch != new.epoch and old.epoch not in forget_epochs]
-        self._known = [*stay, new]
-
-    def leave_if_asked(self) -> None:
-        self._audience.settle()
-        if self._leave.asked.is_set():
-            raise TrialInterrupted("asked to leave")
 
 
 @dataclass

@@ -18,7 +18,7 @@ LAYERS = [
     ["space", "trial", "chance", "ranges", "borders", "confirmation", "outcome"],
     ["entries", "grammar", "store", "config", "checkpoint", "devices", "load", "plan", "samplers", "loggers"],
     ["handle", "sampling", "ancestor", "judgement", "diagnosis", "environment", "serving", "looks", "frames"],
-    ["beat", "search"],
+    ["beat", "leave", "journal", "search"],
     ["worker"],
     ["supervisor", "report", "opening", "rerun", "check", "exchange", "retraining", "ensemble", "handover"],
     ["driver", "doctor", "study"],

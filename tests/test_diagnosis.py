@@ -341,6 +341,13 @@ def test_the_region_that_diverges_is_named():
     assert "bend = tanh" in of_study(SPACE, [*sound, *choice], Direction.MINIMIZE)[0].sentence
 
 
+def test_that_all_have_diverged_is_said_of_the_whole_space():
+    trials = [trial(n, 10 ** (-4 + n), diverged=True) for n in range(4)]
+    told = of_study(SPACE, trials, Direction.MINIMIZE)[0]
+    assert told.severity == "broken"
+    assert told.sentence == "All 4 trials diverged, wherever they lie in the space."
+
+
 def test_trials_that_diverge_here_and_there_are_no_region():
     draw = random.Random(3)
     trials = [

@@ -24,8 +24,10 @@ OFTEN = 0.15
 
 
 def diverging(space: SearchSpace, trials: Sequence[TrialRecord]) -> Finding | None:
-    """The region with the most of them: beyond a value of one parameter, or one choice."""
+    """The region with the most of them: beyond a value of one parameter, or one choice; or the whole space."""
     over = [trial for trial in trials if trial.params and (_is_valued(trial) or _is_diverged(trial))][-MOST_TRIALS:]
+    if sum(map(_is_diverged, over)) >= max(FEWEST, CLEAR * len(over)):
+        return _all_diverged(over)
     regions = [each for parameter in space for each in _regions(parameter, over)]
     sure = [each for each in regions if each[0] >= FEWEST and each[0] >= CLEAR * each[1] and each[2] <= LUCK]
     if not sure:
@@ -42,6 +44,19 @@ def diverging(space: SearchSpace, trials: Sequence[TrialRecord]) -> Finding | No
         f"{cure}, or clip gradients and warm up; the search keeps away by itself, but each such trial is spent",
         PLAYBOOK,
         {"parameter": parameter, "region": words, "diverged": bad, "trials": inside, "p_value": p},
+    )
+
+
+def _all_diverged(over: Sequence[TrialRecord]) -> Finding:
+    bad = sum(map(_is_diverged, over))
+    return Finding(
+        Kind.DIVERGING_REGION,
+        Severity.BROKEN,
+        f"{'All' if bad == len(over) else f'{bad} of'} {len(over)} trials diverged, wherever they lie in the space.",
+        "look the script over first (sweeper check SCRIPT): gradients that are not zeroed, inputs that are not scaled; "
+        "then a learning rate below its range",
+        PLAYBOOK,
+        {"diverged": bad, "trials": len(over)},
     )
 
 

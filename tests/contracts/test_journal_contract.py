@@ -6,9 +6,10 @@ import pytest
 
 from sweeper import checkpoint
 from sweeper.handle import FolderJournal, Trial
+from sweeper.journal import StoreJournal
+from sweeper.leave import Leave
 from sweeper.store import claims, reads, writes
 from sweeper.trial import EpochReport, Lease
-from sweeper.worker import Leave, StoreJournal
 
 
 class InStore:

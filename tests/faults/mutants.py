@@ -37,7 +37,7 @@ def no_fence() -> None:
 
 def checkpoint_before_report() -> None:
     """A kill between the two loses the epoch's report, for the resume goes on behind it."""
-    from sweeper.worker import StoreJournal
+    from sweeper.journal import StoreJournal
 
     report, point_to = StoreJournal.report, StoreJournal.point_to
 
