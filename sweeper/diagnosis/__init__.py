@@ -70,9 +70,10 @@ def of_study(
     first, by so many `counted` trials.
     """
     names = [name for name, _ in shares] or list(space.names)
+    of_best, kept = region.shared(best, of_trial), region.kept_from_learning(runs)
     found = [
-        *region.shared(best, of_trial),
-        region.kept_from_learning(runs),
+        *of_best,
+        kept if kept and kept.kind not in {each.kind for each in of_best} else None,
         region.diverging(space, trials),
         region.thin(space, trials, direction, names),
         region.important(shares, counted),

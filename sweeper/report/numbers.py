@@ -26,6 +26,8 @@ def number(value: Any, *, pad: bool = False) -> str:
 
     >>> number(0.00123456), number(1.23456e-7), number(4321.5), number(0.5), number(0.5, pad=True), number(None)
     ('0.00123', '1.23e-7', '4322', '0.5', '0.500', '-')
+    >>> number(0.999), number(0.99987), number(0.9999), number(1.0)
+    ('0.999', '0.9999', '0.9999', '1')
     """
     if value is None:
         return MISSING
@@ -35,6 +37,8 @@ def number(value: Any, *, pad: bool = False) -> str:
         return str(value)
     if 1000 <= abs(value) < 1e6:
         return f"{value:.0f}"
+    if 0.9995 <= abs(value) < 1:  # as a momentum may be: 1 would be another thing
+        return f"{value:.{math.ceil(-math.log10(1 - abs(value)))}g}"
     text = f"{value:#.3g}" if pad else f"{value:.3g}"
     mantissa, exponent, power = text.rstrip(".").partition("e")
     return f"{mantissa}e{int(power)}" if exponent else mantissa
