@@ -56,6 +56,7 @@ def look_before(
     ends = corners(space, lambda params: words_of(params, [], space, frozen.added))
     sweep = Sweep(space, frozen.added, settings)
     wish = Wish(corners=tuple(ends)) if how == FULL else _quick(ends)
+    print(f"Looking the script over ({how}) before the first trial; check=false leaves it out …", flush=True)
     try:
         found = check_script(script, words, wish, sweep=sweep, slots=slots)
     except (ConfigError, OSError) as error:
