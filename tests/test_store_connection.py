@@ -538,3 +538,16 @@ def test_opening_a_store_again_keeps_the_locks_that_this_process_holds(made):
         subprocess.run([sys.executable, "-c", other, str(made)], check=True)
         assert made.with_name(made.name + "-wal").exists()
     first.close()
+
+
+def test_a_lock_at_which_sqlite_gives_up_at_once_is_waited_for():
+    answers = [sqlite3.OperationalError("database is locked")] * 3
+
+    def statement():
+        if answers:
+            raise answers.pop()
+
+    opening._patiently(statement)
+    assert answers == []
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        opening._patiently(lambda: sqlite3.connect(":memory:").execute("SELECT * FROM absent"))

@@ -9,9 +9,10 @@ import os
 import re
 import sqlite3
 import threading
+import time
 import urllib.parse
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -316,7 +317,7 @@ def _set_pragmas(raw: Any, synchronous: str) -> None:
     raw.isolation_level = None  # transactions are begun by `_begin`, not by the driver's guess
     cursor = raw.cursor()
     cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}")
-    cursor.execute("PRAGMA journal_mode=WAL")
+    _patiently(lambda: cursor.execute("PRAGMA journal_mode=WAL"))
     cursor.execute(f"PRAGMA synchronous={synchronous}")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
@@ -325,7 +326,22 @@ def _set_pragmas(raw: Any, synchronous: str) -> None:
 def _begin(connection: sa.Connection) -> None:
     write = connection.get_execution_options().get("sweeper_write")
     raw: Any = connection.connection.dbapi_connection
-    raw.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+    _patiently(lambda: raw.execute("BEGIN IMMEDIATE" if write else "BEGIN"))
+
+
+def _patiently(statement: Callable[[], Any]) -> None:
+    """SQLite waits at a lock by itself, but not at the short ones under which a log is opened, recovered or cleaned up
+    by the last to leave: there it gives up at once, though a moment later all is well (sqlite.org/wal.html, 9).
+    """
+    end = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            statement()
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
 
 
 @contextlib.contextmanager
