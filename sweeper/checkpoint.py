@@ -47,6 +47,11 @@ class Checkpoint:
     value: float | None
     """The study's metric at that epoch."""
 
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any], folder: Path) -> Checkpoint:
+        """As the store has it, of the trial in `folder`."""
+        return cls(row["epoch"], folder / row["path"], row["sha256"], row["size_bytes"], row["value"])
+
 
 # ---------------------------------------------------------------------------------------------------------- saving
 

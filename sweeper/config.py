@@ -28,6 +28,7 @@ from sweeper.errors import ConfigError
 
 if TYPE_CHECKING:
     from sweeper.space import Categorical, SearchSpace
+    from sweeper.trial import StudyRecord
 
 MAX_VARIANTS = 2000
 """Compositions that a study may freeze: the product of its swept groups' choices (34 CPU ms each)."""
@@ -253,6 +254,19 @@ def _key(key: Any) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(key)) or str(key).lower() in NOT_STRINGS:
         raise ConfigError(f"A key in a choice must be a plain word that Hydra's grammar can write, but got {key!r}.")
     return str(key)
+
+
+def as_frozen(study: StudyRecord, params: Mapping[str, Any]) -> DictConfig | None:
+    """A trial's config as its study stored it, without Hydra's own node; None: none was composed for its choices."""
+    groups = {each["name"] for each in study.space if each.get("group")} & set(params)
+    chosen = {name: params[name] for name in groups}
+    frozen = next((each["yaml"] for each in study.config["variants"] if each["choices"] == chosen), None)
+    if frozen is None:
+        return None
+    config = OmegaConf.create(frozen)
+    for name in set(params) - groups:
+        OmegaConf.update(config, name, params[name], force_add=True)
+    return config
 
 
 def shorthands(sweeper: DictConfig, names: frozenset[str]) -> dict[str, str]:

@@ -38,10 +38,7 @@ class StoreJournal:
         self.go_on = go_on
         self._audience = audience or Audience()
         rows = reads.checkpoint_rows(store, lease.study_id, lease.number) if again else []
-        self._known = [
-            Checkpoint(row["epoch"], folder / row["path"], row["sha256"], row["size_bytes"], row["value"])
-            for row in rows
-        ]
+        self._known = [Checkpoint.of_row(row, folder) for row in rows]
 
     def checkpoints(self) -> Sequence[Checkpoint]:
         return self._known

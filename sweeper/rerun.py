@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper import devices, environment, process
-from sweeper.config import as_override, difference
+from sweeper.config import as_frozen, as_override, difference
 from sweeper.errors import ConfigError, StoreError
 from sweeper.handle import FolderJournal, Trial, as_current
 from sweeper.outcome import Outcome, compare
@@ -358,13 +358,7 @@ def _config_changes(before: Before, lines: Sequence[Mapping[str, Any]]) -> list[
         return []
     from omegaconf import OmegaConf
 
-    params = before.row["params"]
-    groups = {each["name"] for each in before.study.space if each.get("group")} & set(params)
-    choices = {name: params[name] for name in groups}
-    frozen = next((each["yaml"] for each in config["variants"] if each["choices"] == choices), "")
-    then, now = OmegaConf.create(frozen), OmegaConf.create(text)
-    for name in set(params) - groups:
-        OmegaConf.update(then, name, params[name], force_add=True)
+    then, now = as_frozen(before.study, before.row["params"]) or OmegaConf.create(), OmegaConf.create(text)
     for word in before.otherwise:
         key, _, value = word.lstrip("+").partition("=")
         if not OmegaConf.is_config(OmegaConf.select(then, key)):

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from sweeper import frames
 from sweeper.confirmation import gather, verdicts
 from sweeper.judgement import collect, judge, space_now
+from sweeper.report import accounts
 from sweeper.space import Categorical, Parameter, SearchSpace
-from sweeper.store import accounts, columns, reads
+from sweeper.store import columns, reads
 from sweeper.store.connection import Store, default_url
 from sweeper.trial import Direction, StudyRecord, StudyState
 

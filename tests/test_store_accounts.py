@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from sweeper.store import accounts, claims, ledger, reads, schema, writes
+from sweeper.report import accounts
+from sweeper.store import claims, ledger, reads, schema, writes
 from sweeper.store.connection import Store
 from sweeper.trial import EpochReport, Failure, Lease, TrialRecord, TrialState
 

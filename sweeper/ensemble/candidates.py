@@ -16,6 +16,7 @@ from torch import nn
 
 from sweeper import checkpoint, devices, rerun, retraining
 from sweeper.checkpoint import Checkpoint
+from sweeper.config import as_frozen
 from sweeper.errors import CheckpointError, ConfigError, SweeperError
 from sweeper.seeds import derive
 from sweeper.store import reads
@@ -84,16 +85,9 @@ def config_of(study: StudyRecord, params: Mapping[str, Any]) -> Any:
     """A trial's config as the study has frozen it, without what steers the sweep; in Python, its parameters."""
     if "variants" not in study.config:
         return dict(params)
-    from omegaconf import OmegaConf
-
-    groups = {each["name"] for each in study.space if each.get("group")} & set(params)
-    chosen = {name: params[name] for name in groups}
-    frozen = next((each["yaml"] for each in study.config["variants"] if each["choices"] == chosen), None)
-    if frozen is None:
-        raise ConfigError(f"The study {study.name} has composed no config for {chosen}.")
-    config = OmegaConf.create(frozen)
-    for name in set(params) - groups:
-        OmegaConf.update(config, name, params[name], force_add=True)
+    config = as_frozen(study, params)
+    if config is None:
+        raise ConfigError(f"The study {study.name} has composed no config for {dict(params)}.")
     return config
 
 
@@ -130,16 +124,15 @@ def _kept(store: Store, study: StudyRecord, number: int) -> list[Checkpoint]:
     """The checkpoints of a trial that are still there, the best first."""
     folder = Path(study.folder) / f"{number:04d}"
     rows = reads.checkpoint_rows(store, study.id, number)
-    there = [
-        Checkpoint(row["epoch"], path, row["sha256"], row["size_bytes"], row["value"])
-        for row in rows
-        if (path := folder / row["path"]).exists()
-    ]
+    there = [found for row in rows if (found := Checkpoint.of_row(row, folder)).path.exists()]
+    return _best_first(there, study.direction.sign)
 
+
+def _best_first(found: Sequence[Checkpoint], sign: int) -> list[Checkpoint]:
     def rank(each: Checkpoint) -> tuple[float, int]:
-        return (float("inf") if each.value is None else study.direction.sign * each.value), -each.epoch
+        return (float("inf") if each.value is None else sign * each.value), -each.epoch
 
-    return sorted(there, key=rank)
+    return sorted(found, key=rank)
 
 
 def _of_trial(study: StudyRecord, trial: TrialRecord, best: Checkpoint) -> Candidate:
@@ -176,8 +169,7 @@ def with_seeds(
         except SweeperError as error:
             left_out.append(f"seed {seed} of trial {number}: {error}")
             continue
-        sign = study.direction.sign
-        best = min(trained, key=lambda each: (float("inf") if each.value is None else sign * each.value, -each.epoch))
+        best = _best_first(trained, study.direction.sign)[0]
         found.append(Candidate(number, Kind.SEED, seed, config, (best,)))
     return found, left_out
 

@@ -15,8 +15,8 @@ from typing import Any
 from sweeper.borders import Verdict
 from sweeper.judgement import judge
 from sweeper.plan import Plan
-from sweeper.report.ledger import Ledger
-from sweeper.report.ledger import collect as ledger
+from sweeper.report.accounts import Ledger, held
+from sweeper.report.accounts import collect as ledger
 from sweeper.report.progress import Progress, snapshot
 from sweeper.report.timeline import Clock, Timeline
 from sweeper.report.timeline import collect as timeline
@@ -162,7 +162,8 @@ class Digest:
 def collect(store: Store, study: StudyRecord) -> Digest:
     """Pass a fresh `study`."""
     columns = trial_columns(store, study)
-    clock, lanes = timeline(store, study)
+    known = held(store, study)
+    clock, lanes = timeline(store, study, known)
     moves = reads.move_rows(store, study.id)
     stages = reads.stage_rows(store, study.id)
     began = stages[0]["ranges"] if stages else study.space
@@ -176,7 +177,7 @@ def collect(store: Store, study: StudyRecord) -> Digest:
         hidden=reads.hidden(store, study.id, columns["number"]),
         clock=clock,
         timeline=lanes,
-        ledger=ledger(store, study),
+        ledger=ledger(store, study, known),
     )
 
 

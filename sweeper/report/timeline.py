@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sweeper.store import accounts, reads
+from sweeper.report import accounts
+from sweeper.report.accounts import Held
+from sweeper.store import reads
 from sweeper.store.breaker import device_name
 from sweeper.store.connection import Store
 from sweeper.store.ledger import Attempt
@@ -83,11 +85,10 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
     return merged
 
 
-def collect(store: Store, study: StudyRecord) -> tuple[Clock, Timeline]:
-    """The clock serves other plots too."""
-    workers = reads.worker_rows(store, study.id)
-    lifetimes = accounts.lifetimes_of(workers)
-    attempts = _attempts(store, study, workers)
+def collect(store: Store, study: StudyRecord, known: Held) -> tuple[Clock, Timeline]:
+    """The clock serves other plots too; `known`: who held what."""
+    workers, lifetimes = known.workers, accounts.lifetimes_of(known.workers)
+    attempts = _attempts(store, study, known)
     held = _placed(attempts, lifetimes)
     lifetimes = accounts.widened(lifetimes, (each[1:] for each in held))
     clock = Clock(lifetimes.values())
@@ -105,9 +106,9 @@ def collect(store: Store, study: StudyRecord) -> tuple[Clock, Timeline]:
     )
 
 
-def _attempts(store: Store, study: StudyRecord, workers: Sequence[Row]) -> list[Attempt]:
+def _attempts(store: Store, study: StudyRecord, known: Held) -> list[Attempt]:
     """Of each trial, in order, who held it when."""
-    turns = {each.number: each.attempts for each in accounts.held(store, study, workers)}
+    turns = {each.number: each.attempts for each in known.turns}
     found: list[Attempt] = []
     for number, worker, started, finished, seconds, *_ in reads.trial_table(
         store, study.id, ("number", "worker_id", "started", "finished", "seconds")

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeper.report import answer, axes, curves, digest, landscape, parallel, plots, timeline
-from sweeper.store import accounts, ledger, reads, schema
+from sweeper.report import accounts, answer, axes, curves, digest, landscape, parallel, plots, timeline
+from sweeper.store import ledger, reads, schema
 
 sweeps = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "sweeps.py")))
 
@@ -169,7 +169,7 @@ def test_a_promoted_trial_is_two_stretches(store, found) -> None:
     first, second = turns.attempts
     assert (first.number, second.number, first.worker) == (number, number, None)  # no event has kept who held it
     assert second.begin == pytest.approx(first.end + 50)
-    held = accounts.held(store, found.study, reads.worker_rows(store, found.study.id))
+    held = accounts.held(store, found.study).turns
     assert all(attempt.worker is not None for each in held for attempt in each.attempts)
 
 

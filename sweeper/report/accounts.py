@@ -100,10 +100,10 @@ def _utilisation(seconds: Account) -> float | None:
 # ---- the accounts ----------------------------------------------------------------------------------------------------
 
 
-def collect(store: Store, study: StudyRecord) -> Ledger:
-    """What was trained elsewhere, as in a study that was imported, is in no account."""
-    rows = reads.worker_rows(store, study.id)
-    lifetimes = lifetimes_of(rows)
+def collect(store: Store, study: StudyRecord, known: Held | None = None) -> Ledger:
+    """What was trained elsewhere, as in a study that was imported, is in no account; `known`: who held what."""
+    known = known or held(store, study)
+    rows, lifetimes = known.workers, lifetimes_of(known.workers)
     seconds: dict[int, Amounts] = {worker: defaultdict(int) for worker in lifetimes}
     epochs: dict[int, Amounts] = {worker: defaultdict(int) for worker in lifetimes}
     trials: Counter[int] = Counter()
@@ -115,7 +115,7 @@ def collect(store: Store, study: StudyRecord) -> Ledger:
         epochs[each.worker][key] += each.epochs
         trials[each.worker] += each.trials
         spans.append((each.worker, each.begin, each.end))
-    for turns in held(store, study, rows):
+    for turns in known.turns:
         _book(turns, seconds, epochs)
         trials.update({attempt.worker for attempt in turns.attempts if attempt.worker is not None})
         spans += [(each.worker, each.begin, each.end or each.begin) for each in turns.attempts if each.worker]
@@ -209,6 +209,14 @@ def _summed(accounts: Iterable[Amounts]) -> Amounts:
 # ---- who held what when ----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """`workers`: their rows; `turns`: the trials that were taken up again or are not over."""
+
+    workers: Sequence[Row]
+    turns: Sequence[Turns]
+
+
 def lifetimes_of(workers: Sequence[Row]) -> dict[int, Span]:
     """From a worker's start to its end, until now, or to its last sign of life."""
     return {row["id"]: (row["started"], max(row["started"], _end(row))) for row in workers}
@@ -228,26 +236,28 @@ def widened(lifetimes: Mapping[int, Span], spans: Iterable[tuple[int, float, flo
     return wide
 
 
-def held(store: Store, study: StudyRecord, workers: Sequence[Row]) -> list[Turns]:
-    """The trials that were taken up again or are not over, each attempt with its worker and an end.
+def held(store: Store, study: StudyRecord) -> Held:
+    """Each attempt at these trials with its worker and an end.
 
     An attempt of which an older sweeper kept no worker is given to one that lived then and held nothing else.
     """
+    workers = reads.worker_rows(store, study.id)
     lifetimes = lifetimes_of(workers)
     found = [
         replace(turns, attempts=tuple(_bounded(each, lifetimes) for each in turns.attempts))
         for turns in ledger.turns(store, study.id)
     ]
     if all(each.worker is not None for turns in found for each in turns.attempts):
-        return found
+        return Held(workers, found)
     taken: dict[int, list[Span]] = {worker: [] for worker in lifetimes}
     known = [(each.worker, each.begin, each.end) for turns in found for each in turns.attempts if each.end is not None]
     for worker, begin, end in (*ledger.spans(store, study.id), *known):
         if worker is not None:
             bisect.insort(taken[worker], (begin, end))
-    return [
+    placed = [
         replace(turns, attempts=tuple(_placed(each, lifetimes, taken) for each in turns.attempts)) for turns in found
     ]
+    return Held(workers, placed)
 
 
 def _bounded(attempt: Attempt, lifetimes: Mapping[int, Span]) -> Attempt:
