@@ -22,23 +22,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sweeper.api import run
     from sweeper.ensemble import load_ensemble
-    from sweeper.errors import SweeperError
     from sweeper.exchange import optuna_storage
     from sweeper.handle import Trial, current_trial
     from sweeper.space import Categorical, Float, Int, SearchSpace
     from sweeper.study import Study, load_study
-    from sweeper.trial import Failure, TrialState
+    from sweeper.words.errors import SweeperError
+    from sweeper.words.records import Failure, TrialState
 
 _HOME = {
     "Categorical": "space",
-    "Failure": "trial",
+    "Failure": "words.records",
     "Float": "space",
     "Int": "space",
     "SearchSpace": "space",
     "Study": "study",
-    "SweeperError": "errors",
+    "SweeperError": "words.errors",
     "Trial": "handle",
-    "TrialState": "trial",
+    "TrialState": "words.records",
     "current_trial": "handle",
     "load_ensemble": "ensemble",
     "load_study": "study",

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.errors import ConfigError, StoreError
-from sweeper.seeds import derive
 from sweeper.space import Float, Parameter, SearchSpace, listed
 from sweeper.store import reads
 from sweeper.store.connection import Store
-from sweeper.trial import Direction, StudyRecord
+from sweeper.words.errors import ConfigError, StoreError
+from sweeper.words.records import Direction, StudyRecord
+from sweeper.words.seeds import derive
 
 log = logging.getLogger("sweeper")
 

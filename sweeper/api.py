@@ -12,7 +12,6 @@ from sweeper import devices
 from sweeper.ancestor import Ancestor
 from sweeper.beat import Timeouts
 from sweeper.driver import Watch, WorkerTask, run_workers, worker_calls, worker_settings
-from sweeper.errors import ConfigError, SweeperError
 from sweeper.grammar import parse
 from sweeper.handle import OBJECTIVE, Trial
 from sweeper.loggers import asked
@@ -23,7 +22,8 @@ from sweeper.store import reads
 from sweeper.store.connection import Store, default_url
 from sweeper.study import Study
 from sweeper.supervisor import Supervisor
-from sweeper.trial import StudyState
+from sweeper.words.errors import ConfigError, SweeperError
+from sweeper.words.records import StudyState
 
 
 def run(

@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sweeper.errors import LeaseLost, StoreError, TrialTimeout
 from sweeper.handle import Trial
 from sweeper.load import Meter
 from sweeper.store import claims, writes
 from sweeper.store.connection import Store
 from sweeper.store.ledger import BEAT_SECONDS
-from sweeper.trial import Failure, Lease, TrialState
+from sweeper.words.errors import LeaseLost, StoreError, TrialTimeout
+from sweeper.words.records import Failure, Lease, TrialState
 
 log = logging.getLogger("sweeper.worker")
 

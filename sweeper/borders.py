@@ -38,7 +38,7 @@ from sweeper import chance
 from sweeper.chance import TINY, Array
 from sweeper.ranges import around, ranged, wider
 from sweeper.space import Categorical, Parameter, SearchSpace, as_text
-from sweeper.trial import Direction, Failure, TrialRecord, TrialState
+from sweeper.words.records import Direction, Failure, TrialRecord, TrialState
 
 MIN_TRIALS = 10
 OUTER = 0.1

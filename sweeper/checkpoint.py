@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sweeper.entries import decode, encode, get_state, random_states, set_random_states, set_state
-from sweeper.errors import CheckpointError, ConfigError
+from sweeper.words.errors import CheckpointError, ConfigError
 
 FORMAT = 1
 """Version of a file's content; a file of a newer one is refused."""

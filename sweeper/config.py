@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeper.errors import ConfigError
+from sweeper.words.errors import ConfigError
 
 if TYPE_CHECKING:
     from sweeper.space import Categorical, SearchSpace
-    from sweeper.trial import StudyRecord
+    from sweeper.words.records import StudyRecord
 
 MAX_VARIANTS = 2000
 """Compositions that a study may freeze: the product of its swept groups' choices (34 CPU ms each)."""

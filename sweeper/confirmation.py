@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sweeper.trial import FINISHED, Direction, TrialRecord, TrialState
+from sweeper.words.records import FINISHED, Direction, TrialRecord, TrialState
 
 if TYPE_CHECKING:
     import numpy as np

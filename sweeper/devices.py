@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper.errors import ConfigError
+from sweeper.words.errors import ConfigError
 
 MIB = 1024 * 1024
 DEFAULT_CPU_WORKERS = 4

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper import devices, process
-from sweeper.errors import StoreError
 from sweeper.plan import Plan
 from sweeper.report.progress import is_complete
 from sweeper.store import claims, reads
 from sweeper.store.connection import Store
 from sweeper.supervisor import Call, Supervisor
-from sweeper.trial import StudyRecord
+from sweeper.words.errors import StoreError
+from sweeper.words.records import StudyRecord
 from sweeper.worker import Worker, WorkerSettings
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from sweeper.errors import CheckpointError
+from sweeper.words.errors import CheckpointError
 
 log = logging.getLogger(__name__)
 

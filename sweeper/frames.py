@@ -9,7 +9,7 @@ from sweeper.confirmation import Standing
 from sweeper.space import Categorical, Float, Parameter, SearchSpace
 from sweeper.store import columns, reads
 from sweeper.store.connection import Store
-from sweeper.trial import Failure, StudyRecord, TrialState
+from sweeper.words.records import Failure, StudyRecord, TrialState
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,7 +22,6 @@ from functools import cache
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sweeper.errors import SpaceError
 from sweeper.space import (
     Categorical,
     Float,
@@ -37,6 +36,7 @@ from sweeper.space import (
     listed,
     plain,
 )
+from sweeper.words.errors import SpaceError
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override

@@ -19,8 +19,8 @@ from typing import Any, Protocol
 from sweeper import checkpoint
 from sweeper.checkpoint import Checkpoint
 from sweeper.divergence import circumstances, is_monitor, lost
-from sweeper.errors import ConfigError, Diverged, LeaseLost, MetricError
-from sweeper.trial import Direction, EpochReport
+from sweeper.words.errors import ConfigError, Diverged, LeaseLost, MetricError
+from sweeper.words.records import Direction, EpochReport
 
 log = logging.getLogger("sweeper.trial")
 

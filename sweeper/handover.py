@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper import checkpoint, devices, looks, rerun, retraining
 from sweeper import script as scripts
-from sweeper.errors import CheckpointError, ConfigError
 from sweeper.report import card
 from sweeper.report.command import train_command
 from sweeper.report.formats import as_csv, as_json
 from sweeper.retraining import Trained
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord
+from sweeper.words.errors import CheckpointError, ConfigError
+from sweeper.words.records import StudyRecord
 
 if TYPE_CHECKING:
     from torch import nn

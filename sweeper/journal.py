@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sweeper.checkpoint import Checkpoint
-from sweeper.errors import TrialInterrupted
 from sweeper.leave import Leave
 from sweeper.loggers.audience import Audience
 from sweeper.store import reads, writes
 from sweeper.store.connection import Store
-from sweeper.trial import EpochReport, Lease, TrialRecord
+from sweeper.words.errors import TrialInterrupted
+from sweeper.words.records import EpochReport, Lease, TrialRecord
 
 
 class StoreJournal:

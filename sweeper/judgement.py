@@ -9,7 +9,7 @@ from sweeper.borders import Verdict, verdicts
 from sweeper.space import SearchSpace
 from sweeper.store import reads
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord, TrialState
+from sweeper.words.records import StudyRecord, TrialState
 
 COLUMNS = (
     "parameter",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sweeper.beat import Beat
-from sweeper.errors import TrialInterrupted
+from sweeper.words.errors import TrialInterrupted
 
 log = logging.getLogger("sweeper.worker")
 

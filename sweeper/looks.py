@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sweeper.store import reads, writes
 from sweeper.store.columns import iso
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord
+from sweeper.words.records import StudyRecord
 
 KIND = "test"
 """Of the event that stays in the study."""

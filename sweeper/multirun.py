@@ -23,7 +23,6 @@ from sweeper.beat import Timeouts
 from sweeper.check.gate import look_before, wanted
 from sweeper.config import FrozenConfig, HydraTask, as_override, group_overrides, shorthands
 from sweeper.driver import Watch, WorkerTask, raise_first, worker_settings
-from sweeper.errors import SweeperError
 from sweeper.grammar import Parsed, parse
 from sweeper.loggers import asked
 from sweeper.opening import StudySettings, as_begun, check_limits, direction_of, open_study
@@ -36,7 +35,8 @@ from sweeper.report.progress import is_complete
 from sweeper.report.summary import final_summary
 from sweeper.store import reads
 from sweeper.store.connection import Store, default_url
-from sweeper.trial import StudyRecord, StudyState, TrialRecord
+from sweeper.words.errors import SweeperError
+from sweeper.words.records import StudyRecord, StudyState, TrialRecord
 
 STEERING = frozenset(
     {"study", "store", "folder", "search", "sampler", "borders", "budget", "metric", "direction", "workers"}

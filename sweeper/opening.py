@@ -16,12 +16,12 @@ from typing import Any
 from sweeper import process
 from sweeper.ancestor import Ancestor, first_params
 from sweeper.checkpoint import check_keep
-from sweeper.errors import ConfigError, StudyChanged, StudyTaken, SweeperError
 from sweeper.plan import Plan
 from sweeper.space import SearchSpace, differ_in_ranges_alone, with_ranges_set
 from sweeper.store import claims, reads, writes
 from sweeper.store.connection import Store
-from sweeper.trial import Direction, StudyRecord, StudyState
+from sweeper.words.errors import ConfigError, StudyChanged, StudyTaken, SweeperError
+from sweeper.words.records import Direction, StudyRecord, StudyState
 from sweeper.worker import at_work
 
 log = logging.getLogger("sweeper")

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from sweeper.errors import ConfigError
-from sweeper.trial import TrialRecord, TrialState
+from sweeper.words.errors import ConfigError
+from sweeper.words.records import TrialRecord, TrialState
 
 WORTH = "worth"
 """The rule of promotion that asks the sampler; one that cannot judge promotes the best third."""

@@ -28,13 +28,13 @@ from typing import Any
 
 from sweeper import devices, environment, process
 from sweeper.config import as_frozen, as_override, difference
-from sweeper.errors import ConfigError, StoreError
 from sweeper.handle import FolderJournal, Trial, as_current
 from sweeper.outcome import Outcome, compare
 from sweeper.store import reads, writes
 from sweeper.store.connection import Store
 from sweeper.supervisor import Call, Supervisor
-from sweeper.trial import Direction, EpochReport, StudyRecord
+from sweeper.words.errors import ConfigError, StoreError
+from sweeper.words.records import Direction, EpochReport, StudyRecord
 
 REQUEST = "SWEEPER_RERUN"
 """The environment variable that tells the fresh process its request, as JSON."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from sweeper import checkpoint, devices, rerun
 from sweeper.checkpoint import Checkpoint
-from sweeper.errors import CheckpointError, SweeperError
+from sweeper.words.errors import CheckpointError, SweeperError
 
 RECORD = "rerun.jsonl"
 

@@ -25,10 +25,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.errors import SpaceError
 from sweeper.samplers import JOINT, SamplerFactory, quiet, recipe
 from sweeper.space import Categorical, Float, Int, Parameter, SearchSpace
-from sweeper.trial import Direction, Failure, TrialRecord, TrialState
+from sweeper.words.errors import SpaceError
+from sweeper.words.records import Direction, Failure, TrialRecord, TrialState
 
 START = datetime(2000, 1, 1)  # Records carry durations, no dates.
 MANY = 32  # As many whole numbers as this may be counted one by one.

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sweeper.errors import ConfigError
+from sweeper.words.errors import ConfigError
 
 BUILD = """\
 def build(cfg):

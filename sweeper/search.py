@@ -18,7 +18,7 @@ from sweeper.sampling import Proposer
 from sweeper.space import SearchSpace, hull
 from sweeper.store import claims, reads, writes
 from sweeper.store.connection import Store
-from sweeper.trial import Lease, StudyRecord, TrialRecord, TrialState
+from sweeper.words.records import Lease, StudyRecord, TrialRecord, TrialState
 
 log = logging.getLogger("sweeper.worker")
 

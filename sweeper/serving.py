@@ -9,7 +9,7 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from sweeper.errors import ConfigError
+from sweeper.words.errors import ConfigError
 
 HOST = "127.0.0.1"
 READS = ("GET", "HEAD")

@@ -14,7 +14,7 @@ from functools import cached_property
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from sweeper.errors import SpaceError
+from sweeper.words.errors import SpaceError
 
 if TYPE_CHECKING:
     pass

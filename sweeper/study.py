@@ -14,7 +14,7 @@ from sweeper.report import accounts
 from sweeper.space import Categorical, Parameter, SearchSpace
 from sweeper.store import columns, reads
 from sweeper.store.connection import Store, default_url
-from sweeper.trial import Direction, StudyRecord, StudyState
+from sweeper.words.records import Direction, StudyRecord, StudyState
 
 if TYPE_CHECKING:
     import optuna

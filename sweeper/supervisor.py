@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sweeper.devices import Slot
-from sweeper.errors import SweeperError
+from sweeper.words.errors import SweeperError
 
 log = logging.getLogger("sweeper.supervisor")
 

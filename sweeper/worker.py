@@ -24,7 +24,6 @@ from typing import Any
 from sweeper import environment, process
 from sweeper.beat import Beat, Timeouts, end_process
 from sweeper.checkpoint import sweep_orphans
-from sweeper.errors import CheckpointError, Diverged, LeaseLost, StoreError, TrialInterrupted, TrialTimeout
 from sweeper.handle import Trial, as_current
 from sweeper.journal import StoreJournal
 from sweeper.leave import Leave
@@ -34,7 +33,8 @@ from sweeper.loggers.logger import LoggedTrial
 from sweeper.plan import Plan
 from sweeper.store import claims, reads, writes
 from sweeper.store.connection import Store
-from sweeper.trial import EpochReport, Failure, Idle, Lease, StudyRecord, StudyState, TrialRecord, TrialState
+from sweeper.words.errors import CheckpointError, Diverged, LeaseLost, StoreError, TrialInterrupted, TrialTimeout
+from sweeper.words.records import EpochReport, Failure, Idle, Lease, StudyRecord, StudyState, TrialRecord, TrialState
 
 log = logging.getLogger("sweeper.worker")
 

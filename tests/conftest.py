@@ -16,7 +16,7 @@ from sweeper.plan import make_plan
 from sweeper.space import Float, SearchSpace
 from sweeper.store import claims
 from sweeper.store.connection import Store
-from sweeper.trial import Direction, Lease
+from sweeper.words.records import Direction, Lease
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the tests that start `forks`
 

@@ -8,7 +8,7 @@ import pytest
 
 import sweeper
 from sweeper.ancestor import Ancestor
-from sweeper.errors import ConfigError, StoreError, StudyChanged
+from sweeper.words.errors import ConfigError, StoreError, StudyChanged
 
 SPACE = {"lr": {"interval": [1e-5, 1e-1], "log": True}, "depth": "range(1, 6)", "activation": "choice(relu, tanh, elu)"}
 

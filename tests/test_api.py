@@ -14,12 +14,12 @@ import pytest
 import sweeper
 from sweeper import devices
 from sweeper.driver import WorkerTask, run_workers, worker_settings
-from sweeper.errors import ConfigError, SpaceError, StoreError, StudyChanged, SweeperError
 from sweeper.plan import Plan
 from sweeper.store import reads
 from sweeper.store.connection import Store, default_url
 from sweeper.supervisor import Supervisor
-from sweeper.trial import Failure, TrialState
+from sweeper.words.errors import ConfigError, SpaceError, StoreError, StudyChanged, SweeperError
+from sweeper.words.records import Failure, TrialState
 
 SPACE = {"x": "interval(0, 1)", "optimizer": ["sgd", "adam"]}
 

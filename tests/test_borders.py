@@ -8,7 +8,7 @@ import pytest
 
 from sweeper.borders import BorderKind, Verdict, narrowed, ranked, verdicts, widened
 from sweeper.space import Categorical, Float, Int, Parameter, SearchSpace, When
-from sweeper.trial import Direction, Failure, TrialRecord, TrialState
+from sweeper.words.records import Direction, Failure, TrialRecord, TrialState
 
 RATE = Float("lr", 1e-5, 1e-1, log=True, limits=(1e-7, 10))
 

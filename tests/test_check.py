@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from sweeper import check
 from sweeper.check.rates import climbed
 from sweeper.cli import app
-from sweeper.errors import ConfigError
 from sweeper.report import ramp as report
 from sweeper.training.lr_range import analyse, geometric
+from sweeper.words.errors import ConfigError
 
 LESSON = """
 import torch

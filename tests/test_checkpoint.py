@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from sweeper import checkpoint as checkpoints
 from sweeper.checkpoint import Checkpoint, found, kept, load, load_newest, prune, read, save, sweep_orphans, verify
-from sweeper.errors import CheckpointError, ConfigError
+from sweeper.words.errors import CheckpointError, ConfigError
 
 EPOCHS = 6
 

@@ -22,13 +22,13 @@ from sweeper.check.rates import judged as judged_rate
 from sweeper.check.stopwatch import EPOCHS, Stopwatch
 from sweeper.cli import app
 from sweeper.devices import slots
-from sweeper.errors import ConfigError
 from sweeper.plan import make_plan
 from sweeper.report import checkup
 from sweeper.space import Categorical, Float, Int, SearchSpace, When
 from sweeper.training.checks.finding import Finding, Verdict, fails, passes, unknown
 from sweeper.training.checks.survey import SurveyDone
 from sweeper.training.lr_range import analyse, geometric
+from sweeper.words.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
 MNIST = ROOT / "data" / "mnist"

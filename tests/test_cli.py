@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 import sweeper
 from sweeper.cli import app
 from sweeper.store import reads
-from sweeper.trial import Failure, StudyState, TrialState
+from sweeper.words.records import Failure, StudyState, TrialState
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "report" / "filling.py")))
 

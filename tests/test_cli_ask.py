@@ -20,7 +20,7 @@ from sweeper.cli import app
 from sweeper.report import formats, watching
 from sweeper.store import writes
 from sweeper.study import load_study
-from sweeper.trial import EpochReport, Failure, TrialState
+from sweeper.words.records import EpochReport, Failure, TrialState
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "report" / "filling.py")))
 

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf, open_dict
 
 from sweeper.config import FrozenConfig, HydraTask, as_override, difference, mind_full_logs, output_folder, shorthands
-from sweeper.errors import ConfigError
 from sweeper.grammar import parse
 from sweeper.handle import current_trial
+from sweeper.words.errors import ConfigError
 
 FILES = {
     "config.yaml": """

@@ -13,14 +13,14 @@ import pytest
 
 import sweeper
 from sweeper.confirmation import Repeated, verdicts
-from sweeper.errors import ConfigError
 from sweeper.plan import Plan
 from sweeper.report import confirmed, lineage, sheet
 from sweeper.report.progress import snapshot
 from sweeper.search import Search
-from sweeper.seeds import derive
 from sweeper.store import claims, reads, writes
-from sweeper.trial import TrialState
+from sweeper.words.errors import ConfigError
+from sweeper.words.records import TrialState
+from sweeper.words.seeds import derive
 
 APP = Path(__file__).parent / "apps" / "tiny.py"
 SPACE = {"lr": {"interval": [1e-5, 1e-1], "log": True}, "dropout": "interval(0, 0.7)"}

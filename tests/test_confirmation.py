@@ -7,7 +7,7 @@ import pytest
 
 from sweeper import confirmation
 from sweeper.confirmation import Repeated, Standing, gather, optimism, verdicts
-from sweeper.trial import Direction, TrialRecord, TrialState
+from sweeper.words.records import Direction, TrialRecord, TrialState
 
 LOW, HIGH = Direction.MINIMIZE, Direction.MAXIMIZE
 

@@ -11,7 +11,7 @@ import pytest
 
 from sweeper import devices
 from sweeper.devices import MIB, Gpu, gpus, slots, usable_cores
-from sweeper.errors import ConfigError
+from sweeper.words.errors import ConfigError
 
 THREE = """\
 0, GPU-aaaa-0000, NVIDIA H200, 143771, 143000, 0

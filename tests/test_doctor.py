@@ -20,10 +20,10 @@ from sweeper import doctor, process
 from sweeper.cli import app
 from sweeper.devices import MIB, Gpu
 from sweeper.doctor import Verdict, database, machine, workers
-from sweeper.errors import StoreError
 from sweeper.store import claims, connection, reads, schema, writes
 from sweeper.store.connection import Store
-from sweeper.trial import StudyState, TrialState
+from sweeper.words.errors import StoreError
+from sweeper.words.records import StudyState, TrialState
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "report" / "filling.py")))
 

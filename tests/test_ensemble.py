@@ -16,10 +16,10 @@ import sweeper
 from sweeper import checkpoint, looks, script
 from sweeper.ensemble import election
 from sweeper.ensemble.candidates import Candidate, Kind, candidates
-from sweeper.errors import CheckpointError, ConfigError, SweeperError
 from sweeper.store import reads
 from sweeper.training.data import Data, Examples
 from sweeper.training.goals import CLASSIFICATION
+from sweeper.words.errors import CheckpointError, ConfigError, SweeperError
 
 EXAMPLES = 90
 

@@ -27,14 +27,14 @@ from typer.testing import CliRunner, Result
 
 import sweeper
 from sweeper.cli import app
-from sweeper.errors import ConfigError, StoreError, StudyTaken
 from sweeper.exchange import LiveStorage, dashboard, database, intake
 from sweeper.exchange.inference import space_of
 from sweeper.space import Categorical, Float, Int, SearchSpace, When
 from sweeper.store import claims, reads, writes
 from sweeper.store.connection import Store
 from sweeper.store.news import news
-from sweeper.trial import EpochReport, Failure, TrialState
+from sweeper.words.errors import ConfigError, StoreError, StudyTaken
+from sweeper.words.records import EpochReport, Failure, TrialState
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "report" / "filling.py")))
 has_dashboard = importlib.util.find_spec("optuna_dashboard") is not None

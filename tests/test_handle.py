@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from sweeper import handle
-from sweeper.errors import CheckpointError, Diverged, LeaseLost, MetricError, TrialInterrupted
 from sweeper.handle import FolderJournal, Trial, as_current, current_trial
-from sweeper.trial import Direction
+from sweeper.words.errors import CheckpointError, Diverged, LeaseLost, MetricError, TrialInterrupted
+from sweeper.words.records import Direction
 
 EPOCHS = 4
 

@@ -16,13 +16,13 @@ import torch
 
 import sweeper
 from sweeper import loggers
-from sweeper.errors import ConfigError, TrialInterrupted
 from sweeper.loggers import asked, made
 from sweeper.loggers.audience import PATIENCE, Audience
 from sweeper.loggers.logger import LoggedTrial
 from sweeper.store import reads
 from sweeper.store.connection import Store, default_url
-from sweeper.trial import EpochReport, Failure, TrialState
+from sweeper.words.errors import ConfigError, TrialInterrupted
+from sweeper.words.records import EpochReport, Failure, TrialState
 
 SPACE = {"x": "interval(0, 1)", "optimizer": ["sgd", "adam"]}
 

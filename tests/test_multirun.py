@@ -15,7 +15,7 @@ import yaml
 
 from sweeper.store import reads
 from sweeper.store.connection import Store
-from sweeper.trial import Failure, TrialState
+from sweeper.words.records import Failure, TrialState
 
 APP = Path(__file__).parent / "apps" / "tiny.py"
 HERE = "hydra/launcher=basic"

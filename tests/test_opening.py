@@ -10,13 +10,13 @@ from dataclasses import replace
 import pytest
 
 from sweeper import opening, process
-from sweeper.errors import ConfigError, StudyChanged, SweeperError
 from sweeper.opening import as_begun, direction_of, open_study, study_changes
 from sweeper.plan import Plan, make_plan
 from sweeper.report.progress import is_complete
 from sweeper.space import Categorical, Float, SearchSpace
 from sweeper.store import claims, reads, writes
-from sweeper.trial import Direction, StudyState, TrialState
+from sweeper.words.errors import ConfigError, StudyChanged, SweeperError
+from sweeper.words.records import Direction, StudyState, TrialState
 
 CONFIG = {
     "variants": [

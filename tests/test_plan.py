@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sweeper.errors import ConfigError
 from sweeper.plan import SEARCHES, Confirm, Plan, Stage, make_plan
 from sweeper.samplers import NAMES
-from sweeper.trial import TrialRecord, TrialState
+from sweeper.words.errors import ConfigError
+from sweeper.words.records import TrialRecord, TrialState
 
 
 @pytest.mark.parametrize("search", SEARCHES)

@@ -22,9 +22,9 @@ from typer.testing import CliRunner
 import sweeper
 from sweeper import devices, process, rerun
 from sweeper.cli import app
-from sweeper.errors import ConfigError, StoreError
 from sweeper.store import reads
 from sweeper.store.connection import Store
+from sweeper.words.errors import ConfigError, StoreError
 
 SCRIPT = """
 import random, time

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from sweeper.checkpoint import read
-from sweeper.errors import StoreError
 from sweeper.outcome import MEASURED
 from sweeper.store import reads
 from sweeper.store.connection import Store
-from sweeper.trial import TrialState
+from sweeper.words.errors import StoreError
+from sweeper.words.records import TrialState
 
 DIGITS = Path(__file__).parent.parent / "experiments" / "digits.py"
 SETTINGS = ["check=false", "search=random", "budget=4", "epochs=12", "data.batch_size=16", "model.width=200"]

@@ -12,13 +12,13 @@ import optuna
 import pytest
 from scipy.stats import qmc
 
-from sweeper.errors import ConfigError
 from sweeper.samplers import NAMES, recipe
 from sweeper.samplers.sobol import SobolSampler
 from sweeper.sampling import OptunaSpace, Proposer, to_optuna
-from sweeper.seeds import derive, trial_seed
 from sweeper.space import Categorical, Float, Int, SearchSpace, When
-from sweeper.trial import Direction, Failure, TrialRecord, TrialState
+from sweeper.words.errors import ConfigError
+from sweeper.words.records import Direction, Failure, TrialRecord, TrialState
+from sweeper.words.seeds import derive, trial_seed
 
 SGD = (When("optimizer", ("sgd",)),)
 MIXED = SearchSpace(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeper import script
-from sweeper.errors import ConfigError
+from sweeper.words.errors import ConfigError
 
 GOOD = """
 import hydra

@@ -7,10 +7,10 @@ import math
 import pytest
 
 import sweeper
-from sweeper.errors import StudyChanged
 from sweeper.report import lineage
 from sweeper.store import reads
-from sweeper.trial import StudyState
+from sweeper.words.errors import StudyChanged
+from sweeper.words.records import StudyState
 
 SPACE = {"lr": {"interval": [1e-5, 1e-1], "log": True, "limits": [1e-7, 10]}, "dropout": "interval(0, 0.7)"}
 

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from sweeper.errors import SpaceError
 from sweeper.grammar import parse
 from sweeper.space import Categorical, Float, Int, SearchSpace, When
+from sweeper.words.errors import SpaceError
 
 OPTIONS = {"optimizer": ["adam", "nadam", "rmsprop", "sgd"], "db/engine": ["mysql", "sqlite"]}
 SGD = (When("optimizer", ("sgd",)),)

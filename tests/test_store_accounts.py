@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sweeper.report import accounts
 from sweeper.store import claims, ledger, reads, schema, writes
 from sweeper.store.connection import Store
-from sweeper.trial import EpochReport, Failure, Lease, TrialRecord, TrialState
+from sweeper.words.records import EpochReport, Failure, Lease, TrialRecord, TrialState
 
 BEGUN = 1_700_000_000.0
 

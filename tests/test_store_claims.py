@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from sweeper.store import claims, reads, schema, writes
-from sweeper.trial import Idle, TrialRecord, TrialState
+from sweeper.words.records import Idle, TrialRecord, TrialState
 
 
 def move_lease(store, seconds):

@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from sweeper.errors import StoreError
 from sweeper.store import connection as opening
 from sweeper.store import reads, schema
 from sweeper.store.connection import Store, default_url, file_system
+from sweeper.words.errors import StoreError
 
 
 def url_of(path):

@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from sweeper.errors import StoreError
 from sweeper.store import query, reads, writes
-from sweeper.trial import EpochReport, TrialState
+from sweeper.words.errors import StoreError
+from sweeper.words.records import EpochReport, TrialState
 
 
 @pytest.fixture

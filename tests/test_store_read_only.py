@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 import sweeper
 from sweeper.cli import app
-from sweeper.errors import StoreError
 from sweeper.store import connection, reads, schema, writes
 from sweeper.store.connection import Store
+from sweeper.words.errors import StoreError
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "report" / "filling.py")))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from sweeper.errors import StoreError
 from sweeper.store import claims, reads, schema, writes
-from sweeper.trial import Direction, EpochReport, Failure, StudyRecord, TrialState
+from sweeper.words.errors import StoreError
+from sweeper.words.records import Direction, EpochReport, Failure, StudyRecord, TrialState
 
 
 @pytest.fixture

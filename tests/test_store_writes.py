@@ -15,9 +15,9 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from sweeper.errors import LeaseLost, StoreError
 from sweeper.store import claims, reads, schema, writes
-from sweeper.trial import EpochReport, Failure, Idle, StudyState, TrialState
+from sweeper.words.errors import LeaseLost, StoreError
+from sweeper.words.records import EpochReport, Failure, Idle, StudyState, TrialState
 
 EXPIRED = -1.0
 

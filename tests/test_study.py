@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from sweeper.errors import StoreError
 from sweeper.store import writes
 from sweeper.study import Study, load_study
-from sweeper.trial import Direction, StudyState
+from sweeper.words.errors import StoreError
+from sweeper.words.records import Direction, StudyState
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "report" / "filling.py")))
 

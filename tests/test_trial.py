@@ -7,8 +7,8 @@ from dataclasses import FrozenInstanceError, asdict
 
 import pytest
 
-from sweeper.seeds import derive, trial_seed
-from sweeper.trial import FINISHED, Direction, Failure, Idle, Lease, StudyState, TrialRecord, TrialState
+from sweeper.words.records import FINISHED, Direction, Failure, Idle, Lease, StudyState, TrialRecord, TrialState
+from sweeper.words.seeds import derive, trial_seed
 
 
 def test_the_words_are_those_of_the_design():

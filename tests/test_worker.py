@@ -18,13 +18,13 @@ import torch
 from sweeper import checkpoint, process
 from sweeper import worker as working
 from sweeper.beat import Beat, Timeouts
-from sweeper.errors import CheckpointError, ConfigError, Diverged, StoreError, TrialInterrupted
 from sweeper.handle import current_trial
 from sweeper.leave import Leave
 from sweeper.load import Load
 from sweeper.plan import Plan, Stage
 from sweeper.store import claims, reads, schema, writes
-from sweeper.trial import Failure, Lease, StudyState, TrialState
+from sweeper.words.errors import CheckpointError, ConfigError, Diverged, StoreError, TrialInterrupted
+from sweeper.words.records import Failure, Lease, StudyState, TrialState
 from sweeper.worker import Worker, WorkerSettings, describe
 
 EXPIRED = -1.0

@@ -23,7 +23,7 @@ from sweeper import borders
 from sweeper.borders import BorderKind
 from sweeper.sampling import Proposer
 from sweeper.space import Categorical, Float, Int, Parameter, SearchSpace
-from sweeper.trial import Direction, TrialRecord, TrialState
+from sweeper.words.records import Direction, TrialRecord, TrialState
 
 SIZES = (20, 50, 100, 200)
 EVERY = 5

@@ -27,13 +27,13 @@ from torch.nn import functional
 
 from sweeper.checkpoint import Checkpoint
 from sweeper.diagnosis import Run, of_trial
-from sweeper.errors import Diverged
 from sweeper.handle import Trial
 from sweeper.training import datasets
 from sweeper.training.data import Data
 from sweeper.training.goals import CLASSIFICATION
 from sweeper.training.monitors import Monitors
-from sweeper.trial import Direction, EpochReport, Failure
+from sweeper.words.errors import Diverged
+from sweeper.words.records import Direction, EpochReport, Failure
 
 HEALTHY = "healthy"
 DATA = {"digits": datasets.digits, "breast_cancer": datasets.breast_cancer, "diabetes": datasets.diabetes}

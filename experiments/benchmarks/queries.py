@@ -23,7 +23,7 @@ import numpy as np
 from sweeper import process
 from sweeper.store import claims, schema, writes
 from sweeper.store.connection import Store
-from sweeper.trial import TrialState
+from sweeper.words.records import TrialState
 
 FULL_EPOCHS = 4
 BEGUN = 1.75e9

@@ -41,7 +41,7 @@ from sweeper.samplers import NAMES
 from sweeper.sampling import Proposer
 from sweeper.space import SearchSpace
 from sweeper.store import reads
-from sweeper.trial import TrialRecord, TrialState
+from sweeper.words.records import TrialRecord, TrialState
 
 if TYPE_CHECKING:
     import pandas as pd

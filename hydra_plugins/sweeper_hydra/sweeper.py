@@ -63,8 +63,8 @@ class StudySweeper(Sweeper):
         self.config = config
 
     def sweep(self, arguments: List[str]) -> Any:
-        from sweeper.errors import SweeperError
         from sweeper.multirun import Multirun
+        from sweeper.words.errors import SweeperError
 
         assert self.hydra_context is not None
         assert self.config is not None

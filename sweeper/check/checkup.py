@@ -18,11 +18,11 @@ from sweeper.check.rates import NAME as RATE
 from sweeper.check.rates import LrCheck, Ramp, judged, lr_of_record
 from sweeper.check.script import Sweep, command, run, slots_of, sweep_of, text
 from sweeper.devices import Slot
-from sweeper.errors import ConfigError, SpaceError, SweeperError
 from sweeper.handle import OBJECTIVE
 from sweeper.plan import Plan, make_plan
-from sweeper.report.numbers import plain
 from sweeper.training.checks.finding import Finding, Verdict, fails, passes, unknown
+from sweeper.words.errors import ConfigError, SpaceError, SweeperError
+from sweeper.words.numbers import plain
 
 RAMP = Ramp(1e-7, 10.0, 120, 2)
 SCRIPT_FAILS = "Cannot tell: the script itself fails."

@@ -27,10 +27,10 @@ from sweeper.check.rates import Ramp
 from sweeper.check.script import REQUEST, hydra_words, run, slots_of, split, sweep_of, text
 from sweeper.check.stopwatch import Loader, Stopwatch, memory
 from sweeper.entries import get_state, set_state
-from sweeper.errors import SweeperError
 from sweeper.handle import FolderJournal, Trial, as_current
 from sweeper.space import SearchSpace
 from sweeper.training.lr_range import geometric
+from sweeper.words.errors import SweeperError
 
 INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 CUDA_IS_LOST = 77

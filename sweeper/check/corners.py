@@ -14,9 +14,9 @@ from typing import Any
 
 from sweeper.config import trial_overrides
 from sweeper.devices import Slot
-from sweeper.report.numbers import size
 from sweeper.space import Categorical, Parameter, SearchSpace, is_a
 from sweeper.training.checks.finding import Finding, fails, passes, unknown
+from sweeper.words.numbers import size
 
 NAME = "corners"
 MOST = 6

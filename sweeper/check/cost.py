@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from sweeper.errors import ConfigError
 from sweeper.plan import Plan
-from sweeper.report.numbers import about, duration
 from sweeper.training.checks.finding import Finding, passes, unknown
+from sweeper.words.errors import ConfigError
+from sweeper.words.numbers import about, duration
 
 NAME = "cost"
 

@@ -15,11 +15,11 @@ from sweeper.check.checkup import Checkup, Wish, check_script, show_log
 from sweeper.check.corners import Corner, corners, words_of
 from sweeper.check.script import Sweep
 from sweeper.config import FrozenConfig
-from sweeper.errors import ConfigError, SweeperError
 from sweeper.report.checkup import brief, drawn
 from sweeper.report.tables import page
 from sweeper.space import SearchSpace
 from sweeper.training.checks.finding import Verdict
+from sweeper.words.errors import ConfigError, SweeperError
 
 log = logging.getLogger("sweeper")
 

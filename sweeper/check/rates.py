@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.check.script import command, hydra_words, rate_of, run, text
-from sweeper.errors import ConfigError
-from sweeper.report.numbers import number
 from sweeper.training.checks.finding import Finding, fails, passes, unknown
 from sweeper.training.lr_range import Curve, LrRange, analyse, geometric
+from sweeper.words.errors import ConfigError
+from sweeper.words.numbers import number
 
 NAME = "learning rate"
 TAKEN = 20

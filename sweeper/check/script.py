@@ -16,8 +16,8 @@ from typing import Any
 from sweeper import process
 from sweeper.config import as_override
 from sweeper.devices import Slot, slots
-from sweeper.errors import ConfigError, SpaceError
 from sweeper.space import Categorical, SearchSpace
+from sweeper.words.errors import ConfigError, SpaceError
 
 REQUEST = "SWEEPER_CHECK"
 """The environment variable that tells the fresh process its request, as JSON."""

@@ -40,7 +40,7 @@ def rerun(
     opened, record = open_study(store, study)
     from sweeper import rerun as again
     from sweeper.report.command import train_command, train_overrides
-    from sweeper.report.numbers import plain
+    from sweeper.words.numbers import plain
 
     own = again.own_script(record, script)
     before = again.Before.of(opened, record, number)

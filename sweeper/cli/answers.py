@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sweeper.store.columns import Columns
     from sweeper.store.connection import Store
-    from sweeper.trial import StudyRecord
+    from sweeper.words.records import StudyRecord
 
 Row = Mapping[str, Any]
 

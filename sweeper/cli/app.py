@@ -9,12 +9,12 @@ import typer
 from typer.core import TyperGroup
 
 import sweeper
-from sweeper.errors import ConfigError, SweeperError
 from sweeper.report.formats import Format, refuse_parquet
+from sweeper.words.errors import ConfigError, SweeperError
 
 if TYPE_CHECKING:
     from sweeper.store.connection import Store
-    from sweeper.trial import StudyRecord
+    from sweeper.words.records import StudyRecord
 
 
 class Commands(TyperGroup):

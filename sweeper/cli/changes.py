@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from sweeper.cli.app import DEFAULT_STORE, StoreUrl, StudyName, app, open_study
-from sweeper.errors import StoreError
-from sweeper.trial import Failure, StudyState
+from sweeper.words.errors import StoreError
+from sweeper.words.records import Failure, StudyState
 
 
 @app.command()

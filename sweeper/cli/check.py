@@ -72,7 +72,7 @@ def check(
 def _lr(script: Path, overrides: list[str], ramp: Ramp, plot: Path | None, format: Format) -> None:
     from sweeper import check as checks
     from sweeper.report import ramp as report
-    from sweeper.report.numbers import place, plain
+    from sweeper.words.numbers import place, plain
 
     if plot is not None:
         report.figures()  # before the training, not after it

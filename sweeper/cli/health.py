@@ -10,8 +10,8 @@ import typer
 
 from sweeper.cli.answers import tell
 from sweeper.cli.app import DEFAULT_STORE, In, StoreUrl, app
-from sweeper.errors import SweeperError
 from sweeper.report.formats import Format
+from sweeper.words.errors import SweeperError
 
 if TYPE_CHECKING:
     from sweeper.doctor import Finding, Repair

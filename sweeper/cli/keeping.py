@@ -112,7 +112,7 @@ def train_best(
     opened, record = open_study(store, study)
     from sweeper import handover, rerun
     from sweeper.report import card
-    from sweeper.report.numbers import place
+    from sweeper.words.numbers import place
 
     own = rerun.own_script(record, script)
     before, overrides = _winner(opened, record, number)
@@ -127,10 +127,10 @@ def train_best(
 def _winner(opened: Any, record: Any, number: int | None = None) -> tuple[Any, Any]:
     """The trial to train again, that with the best repeats where some were confirmed, and its overrides."""
     from sweeper import rerun
-    from sweeper.errors import StoreError
     from sweeper.report.command import train_overrides
     from sweeper.report.confirmed import leader
     from sweeper.store import reads
+    from sweeper.words.errors import StoreError
 
     if number is None:
         best = next(iter(reads.best(opened, record, 1)), None)

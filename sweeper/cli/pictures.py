@@ -29,8 +29,8 @@ def report(
     The answer in sentences, every plot, the table of trials, the config; it opens anywhere and needs no network.
     """
     from sweeper.report import page
-    from sweeper.report.numbers import place, size
     from sweeper.store.connection import Store
+    from sweeper.words.numbers import place, size
 
     opened = Store(store)
     records = page.checked(opened, [*(names or ()), *(study or ())])

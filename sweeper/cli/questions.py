@@ -11,7 +11,7 @@ import typer
 from sweeper.cli.answers import listing, tell, tell_trials
 from sweeper.cli.app import DEFAULT_STORE, In, Number, StoreUrl, StudyName, app, open_study
 from sweeper.report.formats import Format
-from sweeper.trial import TrialState
+from sweeper.words.records import TrialState
 
 if TYPE_CHECKING:
     from rich.console import Console

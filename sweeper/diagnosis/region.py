@@ -10,7 +10,7 @@ from sweeper.diagnosis.finding import CS231N, PLAYBOOK, Finding, Kind, Severity,
 from sweeper.diagnosis.learning import cause
 from sweeper.diagnosis.run import Run
 from sweeper.space import Categorical, Parameter, SearchSpace, as_text
-from sweeper.trial import Direction, Failure, TrialRecord, TrialState
+from sweeper.words.records import Direction, Failure, TrialRecord, TrialState
 
 FEWEST, CLEAR, LUCK = 3, 0.8, 0.01
 """A region diverges where so many trials have, so large a share of those in it, and not by such luck."""

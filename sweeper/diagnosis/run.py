@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from sweeper.divergence import is_monitor
-from sweeper.trial import Direction, Failure
+from sweeper.words.records import Direction, Failure
 
 TRAIN = re.compile(r"(^|[^a-z])(train|training|trn)([^a-z]|$)")
 VAL = re.compile(r"(^|[^a-z])(val|valid|validation|dev|eval|test|holdout)([^a-z]|$)")

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 from sweeper.doctor import checkpoints, database, machine, workers
 from sweeper.doctor.finding import COLUMNS, Finding, Repair, Verdict
-from sweeper.errors import StoreError
 from sweeper.store import reads
 from sweeper.store.connection import Store, sqlite_path
+from sweeper.words.errors import StoreError
 
 __all__ = ["COLUMNS", "Finding", "Repair", "Verdict", "examine"]
 

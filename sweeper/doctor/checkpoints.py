@@ -18,11 +18,11 @@ from typing import Any
 
 from sweeper.checkpoint import FILE_NAME
 from sweeper.doctor.finding import Finding, Repair, Verdict, counted, fine
-from sweeper.report.numbers import place, plain, size
 from sweeper.store import health, reads
 from sweeper.store.connection import Store
 from sweeper.store.ledger import lives
-from sweeper.trial import FINISHED, StudyRecord, StudyState, TrialState
+from sweeper.words.numbers import place, plain, size
+from sweeper.words.records import FINISHED, StudyRecord, StudyState, TrialState
 
 Row = Mapping[str, Any]
 TEMPORARY = re.compile(r"\.tmp-\d+-[0-9a-f]+$")

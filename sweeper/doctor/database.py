@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sweeper.doctor.finding import Finding, Repair, Verdict, counted, fine
-from sweeper.errors import StoreError
-from sweeper.report.numbers import duration, place, size
 from sweeper.report.summary import address
 from sweeper.store import health, reads
 from sweeper.store.connection import Store, file_system, unfinished
 from sweeper.store.salvage import salvage
 from sweeper.store.schema import SCHEMA_VERSION
+from sweeper.words.errors import StoreError
+from sweeper.words.numbers import duration, place, size
 
 BIG_JOURNAL_BYTES = 256 * 1024 * 1024
 CLOCK_SECONDS = 5.0

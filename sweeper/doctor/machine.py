@@ -8,7 +8,7 @@ from importlib import metadata
 
 from sweeper import devices
 from sweeper.doctor.finding import Finding, Verdict, fine
-from sweeper.report.numbers import size
+from sweeper.words.numbers import size
 
 ASK_TORCH = "import torch; print(torch.cuda.device_count())"
 ASK_SECONDS = 60.0

@@ -10,10 +10,10 @@ from typing import Any
 
 from sweeper import process
 from sweeper.doctor.finding import Finding, Repair, Verdict, counted, fine
-from sweeper.report.numbers import duration, plain
 from sweeper.store import claims, health, reads
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord
+from sweeper.words.numbers import duration, plain
+from sweeper.words.records import StudyRecord
 
 PATIENCE_SECONDS = claims.LEASE_SECONDS / 3
 """How long a lease that ran out is watched before it is believed: a living worker renews it meanwhile."""

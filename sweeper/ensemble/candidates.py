@@ -17,12 +17,12 @@ from torch import nn
 from sweeper import checkpoint, devices, rerun, retraining
 from sweeper.checkpoint import Checkpoint
 from sweeper.config import as_frozen
-from sweeper.errors import CheckpointError, ConfigError, SweeperError
-from sweeper.seeds import derive
 from sweeper.store import reads
 from sweeper.store.connection import Store
 from sweeper.training import weights
-from sweeper.trial import StudyRecord, TrialRecord, TrialState
+from sweeper.words.errors import CheckpointError, ConfigError, SweeperError
+from sweeper.words.records import StudyRecord, TrialRecord, TrialState
+from sweeper.words.seeds import derive
 
 log = logging.getLogger("sweeper")
 

@@ -13,13 +13,13 @@ from torch import Tensor
 from sweeper import looks, rerun
 from sweeper.ensemble import folder as folders
 from sweeper.ensemble.candidates import Candidate, candidates
-from sweeper.errors import ConfigError, SweeperError
 from sweeper.script import Parts
 from sweeper.store.connection import Store
 from sweeper.training import ensembles
 from sweeper.training.ensembles import Choice, Ensemble, Votes
 from sweeper.training.loop import predict
-from sweeper.trial import StudyRecord
+from sweeper.words.errors import ConfigError, SweeperError
+from sweeper.words.records import StudyRecord
 
 TOP = 10
 

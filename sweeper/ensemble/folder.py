@@ -18,10 +18,10 @@ from torch import nn
 
 from sweeper import environment
 from sweeper.ensemble.candidates import Candidate
-from sweeper.errors import CheckpointError, ConfigError
 from sweeper.script import Parts, parts
 from sweeper.training import weights
 from sweeper.training.ensembles import Ensemble
+from sweeper.words.errors import CheckpointError, ConfigError
 
 MANIFEST = "ensemble.json"
 FORMAT = 1

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 
-from sweeper.errors import ConfigError
 from sweeper.exchange.storage import LiveStorage
 from sweeper.serving import HOST, Server
 from sweeper.serving import server as serve
 from sweeper.store.connection import Store
+from sweeper.words.errors import ConfigError
 
 
 def check_installed() -> None:

@@ -14,12 +14,12 @@ from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from sweeper.errors import ConfigError
 from sweeper.exchange.storage import Mirrored, notes
 from sweeper.report.newfile import whole
 from sweeper.samplers import quiet
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord
+from sweeper.words.errors import ConfigError
+from sweeper.words.records import StudyRecord
 
 SPACE = "sweeper:space"
 """Where the study says what its space was: conditions, and choices that Optuna cannot hold."""

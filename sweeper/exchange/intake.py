@@ -19,7 +19,6 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.errors import ConfigError, StudyTaken
 from sweeper.exchange.database import SPACE
 from sweeper.exchange.frozen import METRICS
 from sweeper.exchange.inference import space_of
@@ -32,7 +31,8 @@ from sweeper.space import SearchSpace
 from sweeper.store import imports, reads
 from sweeper.store.connection import Store
 from sweeper.store.schema import APPLICATION_ID
-from sweeper.trial import Direction, Failure, StudyRecord, StudyState, TrialState
+from sweeper.words.errors import ConfigError, StudyTaken
+from sweeper.words.records import Direction, Failure, StudyRecord, StudyState, TrialState
 
 SEARCH = {"name": "optuna", "stages": [{"name": "search", "sampler": "tpe"}]}
 STATES = {

@@ -22,7 +22,6 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.errors import StoreError
 from sweeper.exchange.frozen import NUMBERS, frozen, missing, redressed
 from sweeper.plan import Plan
 from sweeper.report.progress import is_complete
@@ -31,7 +30,8 @@ from sweeper.space import Categorical, SearchSpace, hull
 from sweeper.store import reads
 from sweeper.store.connection import Store, default_url
 from sweeper.store.news import Dated, news
-from sweeper.trial import StudyRecord
+from sweeper.words.errors import StoreError
+from sweeper.words.records import StudyRecord
 
 METRIC_NAMES = "study:metric_names"
 """Where Optuna keeps the names of a study's values."""

@@ -13,12 +13,12 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from sweeper.errors import ConfigError
 from sweeper.loggers.logger import EveryEpoch, LoggedTrial, Logger
 from sweeper.loggers.mlflow import MLflow
 from sweeper.loggers.tensorboard import TensorBoard
 from sweeper.loggers.wandb import WandB
-from sweeper.trial import EpochReport
+from sweeper.words.errors import ConfigError
+from sweeper.words.records import EpochReport
 
 __all__ = ["NAMES", "EpochReport", "LoggedTrial", "Logger", "asked", "made"]
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sweeper.errors import ConfigError
 from sweeper.loggers import made
 from sweeper.loggers.logger import LoggedTrial, Logger
-from sweeper.trial import EpochReport, Failure, TrialState
+from sweeper.words.errors import ConfigError
+from sweeper.words.records import EpochReport, Failure, TrialState
 
 log = logging.getLogger("sweeper.worker")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from sweeper.trial import EpochReport, Failure, TrialState
+from sweeper.words.records import EpochReport, Failure, TrialState
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.loggers.logger import Backlog, LoggedTrial
-from sweeper.trial import EpochReport, Failure, TrialState
+from sweeper.words.records import EpochReport, Failure, TrialState
 
 MEMORY = "mlflow.json"
 """In the trial's folder: its run, for the attempt that takes it up again."""

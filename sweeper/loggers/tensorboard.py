@@ -15,7 +15,7 @@ from typing import Any
 
 from sweeper.divergence import is_monitor
 from sweeper.loggers.logger import Backlog, LoggedTrial
-from sweeper.trial import EpochReport, Failure, TrialState
+from sweeper.words.records import EpochReport, Failure, TrialState
 
 FOLDER = "tensorboard"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.loggers.logger import Backlog, LoggedTrial
-from sweeper.trial import EpochReport, Failure, TrialState
+from sweeper.words.records import EpochReport, Failure, TrialState
 
 LOGIN_SECONDS, INIT_SECONDS, FINISH_SECONDS = 30, 60, 60
 """How long W&B may ask for a login, start and upload: a trial does not wait for ever on a network that is down."""

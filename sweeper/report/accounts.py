@@ -16,7 +16,7 @@ from sweeper.store import ledger, reads
 from sweeper.store.breaker import device_name
 from sweeper.store.connection import Store
 from sweeper.store.ledger import Attempt, Turns, last_sign, lives
-from sweeper.trial import Failure, StudyRecord, TrialState
+from sweeper.words.records import Failure, StudyRecord, TrialState
 
 KINDS = ("useful", "paused", "pruned", "failed", "repeated", "running", "waiting", "overhead", "idle")
 Row = Mapping[str, Any]

@@ -9,12 +9,12 @@ from sweeper.confirmation import Standing
 from sweeper.report import confirmed, edges
 from sweeper.report.command import train_command
 from sweeper.report.digest import JUDGED, Digest
-from sweeper.report.numbers import duration, number
 from sweeper.report.summary import ending, failure_lines
 from sweeper.report.tables import other_metrics
 from sweeper.store import reads
 from sweeper.store.connection import Store
-from sweeper.trial import TrialState
+from sweeper.words.numbers import duration, number
+from sweeper.words.records import TrialState
 
 MODELLED = 2_000
 """Of a larger study the model's recommendation would take longer than all else."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from sweeper.report.digest import Digest, sample
 from sweeper.space import Categorical, Int, Parameter, as_text
-from sweeper.trial import TrialState
+from sweeper.words.records import TrialState
 
 MOST_READ = 10_000
 MOST_POINTS = 1_500

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.divergence import is_monitor
 from sweeper.report import answer, digest, lineage
-from sweeper.report.numbers import duration, number, place, plain
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord
+from sweeper.words.numbers import duration, number, place, plain
+from sweeper.words.records import StudyRecord
 
 if TYPE_CHECKING:
     from sweeper.handover import Kept

@@ -9,13 +9,13 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from sweeper.report.numbers import place, plain, reason
 from sweeper.report.sheet import log_of
 from sweeper.report.summary import options
 from sweeper.store import reads
 from sweeper.store.breaker import cause_of
 from sweeper.store.connection import Store
-from sweeper.trial import Failure, StudyRecord
+from sweeper.words.numbers import place, plain, reason
+from sweeper.words.records import Failure, StudyRecord
 
 COLUMNS = ("count", "failure", "message", "numbers", "told_by", "traceback", "log")
 TAIL_LINES = 8

@@ -22,11 +22,11 @@ from sweeper.report import (
     trialtable,
 )
 from sweeper.report.digest import JUDGED, Digest
-from sweeper.report.numbers import duration, line, number, place, plain, reason
 from sweeper.report.summary import options
 from sweeper.space import Categorical, Parameter, as_text
 from sweeper.store.connection import Store
-from sweeper.trial import TrialState
+from sweeper.words.numbers import duration, line, number, place, plain, reason
+from sweeper.words.records import TrialState
 
 MOST_CAUSES = 30
 AXIS_PIXELS = 84

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from sweeper.report.numbers import duration, plain
+from sweeper.words.numbers import duration, plain
 
 MARKS = {"fine": ("✓", "green"), "wrong": ("✗", "bold red"), "cannot tell": ("?", "yellow")}
 MARKS |= {"passes": MARKS["fine"], "fails": MARKS["wrong"]}

@@ -6,10 +6,10 @@ import logging
 from typing import IO
 
 from sweeper.report import tables
-from sweeper.report.numbers import line, place
 from sweeper.report.summary import options
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord
+from sweeper.words.numbers import line, place
+from sweeper.words.records import StudyRecord
 
 log = logging.getLogger("sweeper")
 

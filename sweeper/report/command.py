@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweeper.errors import StoreError
 from sweeper.handle import SEED
-from sweeper.report.numbers import place
 from sweeper.store import reads
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord
+from sweeper.words.errors import StoreError
+from sweeper.words.numbers import place
+from sweeper.words.records import StudyRecord
 
 
 def train_command(

@@ -10,15 +10,15 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from sweeper import environment
-from sweeper.errors import ConfigError
 from sweeper.judgement import space_now
 from sweeper.report import places, tables
 from sweeper.report.digest import Scale, scale_of
-from sweeper.report.numbers import BARS, MISSING, line, number, plain
 from sweeper.store import reads
 from sweeper.store.columns import epoch_columns, rows
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord
+from sweeper.words.errors import ConfigError
+from sweeper.words.numbers import BARS, MISSING, line, number, plain
+from sweeper.words.records import StudyRecord
 
 CURVE_LINES = 20
 STRIP = 40

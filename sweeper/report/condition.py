@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sweeper.errors import ConfigError
 from sweeper.store.columns import TIMES
+from sweeper.words.errors import ConfigError
 
 LONGEST = 2_000
 GRAMMAR = "names, numbers, 'text', < <= == != >= > in, and or not, + - * /"

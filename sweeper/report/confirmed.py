@@ -10,10 +10,10 @@ from rich.console import Console, RenderableType
 from sweeper.confirmation import Standing, Verdict, gather, optimism, verdicts
 from sweeper.plan import SEEDS, TOP, Confirm, Plan
 from sweeper.report import tables
-from sweeper.report.numbers import number
 from sweeper.store import reads
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord, TrialRecord, TrialState
+from sweeper.words.numbers import number
+from sweeper.words.records import StudyRecord, TrialRecord, TrialState
 
 DIGITS = 6
 """Behind the point, at most."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sweeper.report.numbers import BARS, plain
 from sweeper.report.progress import WorkerStand
+from sweeper.words.numbers import BARS, plain
 
 FULL, EMPTY = BARS[6], BARS[0]
 BAR = 8

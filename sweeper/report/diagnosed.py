@@ -12,10 +12,10 @@ from rich.text import Text
 
 from sweeper.diagnosis import Finding, Run, Severity, of_study, of_trial, well
 from sweeper.judgement import space_now
-from sweeper.report.numbers import plain
 from sweeper.store import reads
 from sweeper.store.connection import Store
-from sweeper.trial import EpochReport, Failure, StudyRecord, TrialRecord, TrialState
+from sweeper.words.numbers import plain
+from sweeper.words.records import EpochReport, Failure, StudyRecord, TrialRecord, TrialState
 
 COLUMNS = ("kind", "severity", "sentence", "cure", "source")
 BEST, MOST_RUNS = 5, 200

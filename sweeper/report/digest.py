@@ -24,7 +24,7 @@ from sweeper.space import Categorical, Int, Parameter, SearchSpace, as_text
 from sweeper.store import reads
 from sweeper.store.columns import Columns, trial_columns
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord, TrialState
+from sweeper.words.records import StudyRecord, TrialState
 
 FAR = 3.0
 """The metric's axis reaches so many times as far from the best as nine of ten trials do; others stand at its end."""

@@ -10,7 +10,7 @@ from rich.text import Text
 from sweeper.borders import BorderKind, Verdict
 from sweeper.judgement import COLUMNS, collect, judge
 from sweeper.report import tables
-from sweeper.report.numbers import number, plain
+from sweeper.words.numbers import number, plain
 
 WORDS = {
     BorderKind.INSIDE: "inside",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sweeper.report.progress import Progress
-from sweeper.trial import StudyRecord, StudyState
+from sweeper.words.records import StudyRecord, StudyState
 
 
 def of_state(progress: Progress, again: Sequence[str] = ()) -> str:

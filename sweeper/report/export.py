@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.errors import ConfigError
 from sweeper.report.formats import as_csv, as_json, parquet_of, refuse_parquet
 from sweeper.report.newfile import whole
 from sweeper.report.selection import Selection
 from sweeper.store import columns
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord
+from sweeper.words.errors import ConfigError
+from sweeper.words.records import StudyRecord
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from rich.text import Text
 
 from sweeper.report import crew, tables
-from sweeper.report.numbers import line, number, plain
 from sweeper.report.plain import paused_line
 from sweeper.report.progress import Progress, RangeStand, RunningTrial, StageStand
 from sweeper.report.summary import failure_lines
-from sweeper.trial import TrialRecord, TrialState
+from sweeper.words.numbers import line, number, plain
+from sweeper.words.records import TrialRecord, TrialState
 
 INDENT = 8
 MARGIN = INDENT + 2

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sweeper.errors import ConfigError
+from sweeper.words.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sweeper.store import reads
 from sweeper.store.columns import Columns
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord
+from sweeper.words.records import StudyRecord
 
 
 def marked(store: Store, study: StudyRecord, columns: Columns) -> Columns:

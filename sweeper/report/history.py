@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeper.report import ledger
-from sweeper.report.numbers import MISSING, duration, line, place, plain, size
 from sweeper.store import reads
 from sweeper.store.breaker import device_name
 from sweeper.store.columns import iso
 from sweeper.store.connection import Store
 from sweeper.store.ledger import lives
-from sweeper.trial import StudyRecord
+from sweeper.words.numbers import MISSING, duration, line, place, plain, size
+from sweeper.words.records import StudyRecord
 
 TIME = ("trials", "seconds", "utilisation", "seconds_idle", "seconds_useful")
 LOAD = ("load", "memory_bytes", "memory_total_bytes")

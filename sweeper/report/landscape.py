@@ -18,7 +18,7 @@ from sweeper.report.digest import Digest, is_counted, sample
 from sweeper.space import Categorical, Parameter
 from sweeper.store import reads
 from sweeper.store.connection import Store
-from sweeper.trial import TrialRecord, TrialState
+from sweeper.words.records import TrialRecord, TrialState
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

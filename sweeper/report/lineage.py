@@ -10,12 +10,12 @@ from rich.text import Text
 
 from sweeper.plan import WORTH, Confirm, Plan, Stage
 from sweeper.report import tables
-from sweeper.report.numbers import number, plain
 from sweeper.space import Categorical, Parameter, SearchSpace
 from sweeper.store import reads
 from sweeper.store.columns import iso
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord, TrialState
+from sweeper.words.numbers import number, plain
+from sweeper.words.records import StudyRecord, TrialState
 
 STAGE = ("stage", "name", "epochs", "comes", "trials", *(state.lower() for state in TrialState))
 

@@ -13,10 +13,10 @@ from rich.live import Live
 from rich.text import Text
 
 from sweeper.report import footer, tables
-from sweeper.report.numbers import line, number, sparkline
 from sweeper.report.plain import PlainView
 from sweeper.report.progress import Progress, RunningTrial
-from sweeper.trial import TrialRecord, TrialState
+from sweeper.words.numbers import line, number, sparkline
+from sweeper.words.records import TrialRecord, TrialState
 
 AROUND_LINES = 5
 """What the header, the table's headings and empty lines take of a terminal's height."""

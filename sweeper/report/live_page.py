@@ -13,7 +13,7 @@ from sweeper.report.progress import snapshot
 from sweeper.serving import HOST, Server, server
 from sweeper.store import reads
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord
+from sweeper.words.records import StudyRecord
 
 SCRIPTS = '<script src="plotly.js"></script><script src="live.js"></script>'
 """Plotly is a file of its own here: a browser that looks again has it already."""

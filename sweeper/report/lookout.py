@@ -17,7 +17,7 @@ from sweeper.report.progress import Progress, RangeStand, RunningTrial, StageSta
 from sweeper.space import Categorical, SearchSpace
 from sweeper.store import reads
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord, TrialRecord, TrialState
+from sweeper.words.records import StudyRecord, TrialRecord, TrialState
 
 EVERY, SHARE = 5, 1 / 50
 """It is judged again after so many more trials, or so large a share of them: the work grows with their number."""

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from sweeper.report import tables
-from sweeper.report.numbers import number, place, plain
+from sweeper.words.numbers import number, place, plain
 
 if TYPE_CHECKING:
     from sweeper.ensemble import Built, Member

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from sweeper.errors import ConfigError
+from sweeper.words.errors import ConfigError
 
 
 @contextlib.contextmanager

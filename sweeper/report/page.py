@@ -15,16 +15,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from sweeper.errors import ConfigError, StoreError
 from sweeper.report import chapters, digest, plots
 from sweeper.report.chapters import Parts, text
 from sweeper.report.digest import Digest
 from sweeper.report.newfile import whole
-from sweeper.report.numbers import duration, number
 from sweeper.report.summary import address
 from sweeper.store import reads
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord
+from sweeper.words.errors import ConfigError, StoreError
+from sweeper.words.numbers import duration, number
+from sweeper.words.records import StudyRecord
 
 NAME = "report.html"
 DIGITS = 6

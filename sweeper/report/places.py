@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sweeper.report.numbers import number, plain
 from sweeper.space import Categorical, Parameter, SearchSpace
+from sweeper.words.numbers import number, plain
 
 LENGTH = 11
 Row = Mapping[str, Any]

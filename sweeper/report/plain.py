@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from sweeper.report import tables
-from sweeper.report.numbers import about, duration, line, number, reason
 from sweeper.report.progress import TRIALS, PausedDevice, Progress
-from sweeper.trial import TrialRecord, TrialState
+from sweeper.words.numbers import about, duration, line, number, reason
+from sweeper.words.records import TrialRecord, TrialState
 
 BURST = 8
 """Lines that a plain view may print at once; on average it is one a second."""

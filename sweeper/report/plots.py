@@ -15,9 +15,9 @@ from sweeper.report.axes import Axis, Mark, Span
 from sweeper.report.curves import Line, Panel
 from sweeper.report.digest import COUNTED, Digest, Scale, is_counted, sample
 from sweeper.report.landscape import Contour, Importance
-from sweeper.report.numbers import duration, line, plain
 from sweeper.space import Categorical, Parameter, as_text
-from sweeper.trial import TrialState
+from sweeper.words.numbers import duration, line, plain
+from sweeper.words.records import TrialState
 
 Figure = dict[str, Any]
 LOG = {"type": "log", "nticks": 5}

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sweeper.plan import Plan
-from sweeper.report.numbers import about, between
 from sweeper.report.timeleft import Running, TimeLeft, time_left
 from sweeper.store import reads
 from sweeper.store.breaker import device_name
 from sweeper.store.connection import Store
 from sweeper.store.ledger import lives
-from sweeper.trial import FINISHED, Direction, Failure, StudyRecord, StudyState, TrialRecord, TrialState
+from sweeper.words.numbers import about, between
+from sweeper.words.records import FINISHED, Direction, Failure, StudyRecord, StudyState, TrialRecord, TrialState
 
 if TYPE_CHECKING:
     from sweeper.borders import Verdict

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeper.errors import ConfigError
-from sweeper.report.numbers import number
+from sweeper.words.errors import ConfigError
+from sweeper.words.numbers import number
 
 if TYPE_CHECKING:
     from sweeper.check import LrCheck

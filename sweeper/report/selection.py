@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.errors import ConfigError
 from sweeper.report import condition
 from sweeper.report.hidden import marked
 from sweeper.store.columns import Columns, trial_columns
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord, TrialState
+from sweeper.words.errors import ConfigError
+from sweeper.words.records import StudyRecord, TrialState
 
 CONFIRM = "confirm"
 """The stage of the trials that repeat the best ones with other seeds."""

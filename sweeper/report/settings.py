@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.errors import ConfigError, StoreError
 from sweeper.report.progress import Progress
-from sweeper.trial import StudyRecord
+from sweeper.words.errors import ConfigError, StoreError
+from sweeper.words.records import StudyRecord
 
 LAWS = {
     "budget": "`budget` is a number of full trainings above 0",

@@ -10,15 +10,15 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from sweeper.errors import StoreError
 from sweeper.judgement import space_now
 from sweeper.report import diagnosed, places, tables
 from sweeper.report.command import train_command
-from sweeper.report.numbers import duration, number, place, plain, reason, size, sparkline
 from sweeper.store import reads
 from sweeper.store.columns import epoch_columns, iso, rows
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord
+from sweeper.words.errors import StoreError
+from sweeper.words.numbers import duration, number, place, plain, reason, size, sparkline
+from sweeper.words.records import StudyRecord
 
 CURVE_LINES, CURVE_COLUMNS = 20, 40
 TRACEBACK_LINES = 15

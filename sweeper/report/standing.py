@@ -13,12 +13,12 @@ from rich.text import Text
 from sweeper.report import crew, ledger, live
 from sweeper.report.ledger import Ledger
 from sweeper.report.lookout import Lookout
-from sweeper.report.numbers import duration, plain
 from sweeper.report.progress import Progress
 from sweeper.report.summary import address
 from sweeper.store import reads
 from sweeper.store.connection import Store
-from sweeper.trial import TrialState
+from sweeper.words.numbers import duration, plain
+from sweeper.words.records import TrialState
 
 WORKERS = 8
 JUDGED = 1_000

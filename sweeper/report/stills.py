@@ -7,15 +7,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sweeper.errors import ConfigError
 from sweeper.report import axes, curves, digest, landscape, plots
 from sweeper.report.axes import Axis, Mark
 from sweeper.report.digest import Digest
 from sweeper.report.landscape import Contour, Importance
-from sweeper.report.numbers import line
 from sweeper.space import Categorical, as_text
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord
+from sweeper.words.errors import ConfigError
+from sweeper.words.numbers import line
+from sweeper.words.records import StudyRecord
 
 ENDINGS = (".png", ".svg")
 INK, PALE, BEST, FAILED, BAND = "#1f5f8f", "#b9bfc6", "#d9820f", "#c93a34", "#eef3f7"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sweeper.report.numbers import MISSING, number, plain
 from sweeper.report.progress import snapshot
 from sweeper.store import reads
 from sweeper.store.columns import iso
 from sweeper.store.connection import Store
+from sweeper.words.numbers import MISSING, number, plain
 
 COLUMNS = ("study", "state", "done", "budget", "metric", "direction", "best", "best_number", "created")
 Row = Mapping[str, Any]

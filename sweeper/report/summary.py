@@ -7,11 +7,11 @@ from typing import IO
 
 from sweeper.borders import BorderKind
 from sweeper.report import confirmed, edges, tables
-from sweeper.report.numbers import duration, line, place, plain, reason
 from sweeper.report.progress import Progress, snapshot
 from sweeper.store import columns, reads
 from sweeper.store.connection import Store, default_url
-from sweeper.trial import StudyRecord, TrialState
+from sweeper.words.numbers import duration, line, place, plain, reason
+from sweeper.words.records import StudyRecord, TrialState
 
 TOP = 5
 

@@ -19,8 +19,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.divergence import is_monitor
-from sweeper.report.numbers import MISSING, number
-from sweeper.report.numbers import line as one_line
+from sweeper.words.numbers import MISSING, number
+from sweeper.words.numbers import line as one_line
 
 UNBOUNDED = 10_000
 """Columns of a page that is no terminal."""

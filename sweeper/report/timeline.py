@@ -13,7 +13,7 @@ from sweeper.store import reads
 from sweeper.store.breaker import device_name
 from sweeper.store.connection import Store
 from sweeper.store.ledger import Attempt
-from sweeper.trial import StudyRecord
+from sweeper.words.records import StudyRecord
 
 MAX_STRETCHES = 2_000
 """What is drawn; where there are more, neighbours of a lane become one."""

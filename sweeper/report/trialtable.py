@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.report.digest import Digest, sample
-from sweeper.report.numbers import line, plain
 from sweeper.report.tables import is_detail, short_names
+from sweeper.words.numbers import line, plain
 
 MOST_ROWS = 5_000
 MOST_METRICS = 6

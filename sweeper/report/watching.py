@@ -10,7 +10,7 @@ from sweeper.report.lookout import Lookout
 from sweeper.report.progress import snapshot
 from sweeper.store import reads
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord
+from sweeper.words.records import StudyRecord
 
 LOOK_SECONDS = 1.0
 

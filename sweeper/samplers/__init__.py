@@ -24,10 +24,10 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, create_trial
 
-from sweeper.errors import ConfigError
 from sweeper.samplers.multi_fidelity import MultiFidelitySampler
 from sweeper.samplers.sobol import SobolSampler
-from sweeper.seeds import derive
+from sweeper.words.errors import ConfigError
+from sweeper.words.seeds import derive
 
 NAMES: dict[str, type[BaseSampler]] = {
     "random": samplers.RandomSampler,

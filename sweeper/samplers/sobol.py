@@ -15,7 +15,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from sweeper.seeds import derive
+from sweeper.words.seeds import derive
 
 
 class SobolSampler(BaseSampler):

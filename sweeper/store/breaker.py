@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from sweeper.store.rows import next_revision, note_event
 from sweeper.store.schema import failing_devices, now, studies, trials, workers
-from sweeper.trial import Failure, StudyState, TrialState
+from sweeper.words.records import Failure, StudyState, TrialState
 
 IN_A_ROW = 3
 QUICK_SECONDS = 30.0

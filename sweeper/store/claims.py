@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from sweeper.errors import LeaseLost
-from sweeper.seeds import derive
 from sweeper.store import breaker
 from sweeper.store.connection import Store
 from sweeper.store.ledger import PROMOTED, TAKEN_UP, lost_seconds
 from sweeper.store.reads import last_revision, trial_record
 from sweeper.store.rows import inserted, next_revision, note_event
 from sweeper.store.schema import now, studies, trials, workers
-from sweeper.trial import Failure, Idle, Lease, StudyState, TrialRecord, TrialState
+from sweeper.words.errors import LeaseLost
+from sweeper.words.records import Failure, Idle, Lease, StudyState, TrialRecord, TrialState
+from sweeper.words.seeds import derive
 
 if TYPE_CHECKING:
     from sweeper.load import Load

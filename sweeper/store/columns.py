@@ -14,7 +14,7 @@ from typing import Any
 
 from sweeper.store import reads
 from sweeper.store.connection import Store
-from sweeper.trial import StudyRecord, TrialState
+from sweeper.words.records import StudyRecord, TrialState
 
 Columns = dict[str, list[Any]]
 

@@ -19,8 +19,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from sweeper import process
-from sweeper.errors import StoreError
 from sweeper.store import schema
+from sweeper.words.errors import StoreError
 
 BUSY_TIMEOUT_SECONDS = 60
 SQLITE_HEADER = b"SQLite format 3\0"

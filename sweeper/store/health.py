@@ -12,7 +12,7 @@ from sweeper.store.claims import put_back
 from sweeper.store.connection import Store
 from sweeper.store.rows import note_event
 from sweeper.store.schema import checkpoints, epochs, events, now, studies, trials, workers
-from sweeper.trial import StudyRecord, TrialState
+from sweeper.words.records import StudyRecord, TrialState
 
 MAX_DAMAGE = 20
 """Lines that SQLite may say of a damaged file."""

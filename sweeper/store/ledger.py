@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sweeper import process
 from sweeper.store.connection import Store
 from sweeper.store.schema import epochs, events, trials, workers
-from sweeper.trial import Failure, TrialState
+from sweeper.words.records import Failure, TrialState
 
 BEAT_SECONDS = 5.0
 """How often a worker says that it lives, and how busy its device is."""

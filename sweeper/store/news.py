@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sweeper.store.connection import Store
 from sweeper.store.reads import curves_where, trial_record
 from sweeper.store.schema import trials
-from sweeper.trial import TrialRecord, TrialState
+from sweeper.words.records import TrialRecord, TrialState
 
 _COLUMNS = [column for column in trials.c if column.name != "traceback"]
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from sweeper.errors import StoreError
 from sweeper.store import schema
 from sweeper.store.connection import Store, look_only
+from sweeper.words.errors import StoreError
 
 ALLOWED = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
 STEPS_BETWEEN_SIGNALS = 100_000

@@ -8,7 +8,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from sweeper.errors import StoreError
 from sweeper.store.breaker import lasting
 from sweeper.store.connection import Store
 from sweeper.store.schema import (
@@ -23,7 +22,8 @@ from sweeper.store.schema import (
     trials,
     workers,
 )
-from sweeper.trial import Direction, EpochReport, Failure, StudyRecord, TrialRecord, TrialState
+from sweeper.words.errors import StoreError
+from sweeper.words.records import Direction, EpochReport, Failure, StudyRecord, TrialRecord, TrialState
 
 _RECORD = [
     trials.c[name]

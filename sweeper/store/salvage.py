@@ -12,8 +12,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from sweeper.errors import StoreError
 from sweeper.store import schema
+from sweeper.words.errors import StoreError
 
 
 @dataclass(frozen=True)

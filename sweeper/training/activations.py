@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from torch import nn
 
-from sweeper.errors import ConfigError
 from sweeper.training.choices import pick
+from sweeper.words.errors import ConfigError
 
 ACTIVATIONS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "relu": (nn.ReLU, "he_normal"),

@@ -15,8 +15,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from sweeper.errors import ConfigError
 from sweeper.training.choices import fill
+from sweeper.words.errors import ConfigError
 
 Augment = Callable[[Tensor, Generator], Tensor]
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import SWALR, AveragedModel, get_ema_multi_avg_fn, update_bn
 
-from sweeper.errors import ConfigError
 from sweeper.training.choices import make
 from sweeper.training.schedules import Schedule
+from sweeper.words.errors import ConfigError
 
 # Examples per forward pass that renews the batch normalisations' statistics.
 STATISTICS_BATCH = 1024

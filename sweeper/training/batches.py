@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from sweeper.errors import ConfigError
 from sweeper.training.augmentation import Augment
 from sweeper.training.data import Examples
+from sweeper.words.errors import ConfigError
 
 
 class Batches:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from sweeper.errors import ConfigError
+from sweeper.words.errors import ConfigError
 
 T = TypeVar("T")
 

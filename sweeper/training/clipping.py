@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
 
-from sweeper.errors import ConfigError
 from sweeper.training.choices import fill
+from sweeper.words.errors import ConfigError
 
 
 class Clipping:

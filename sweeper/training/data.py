@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sweeper.errors import ConfigError
 from sweeper.training import scaling as scalings
 from sweeper.training.goals import REGRESSION, Goal
 from sweeper.training.scaling import Scaling
+from sweeper.words.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import nn
 
-from sweeper.errors import CheckpointError, ConfigError
 from sweeper.training.averaging import weights
 from sweeper.training.data import Data
 from sweeper.training.loop import evaluate
+from sweeper.words.errors import CheckpointError, ConfigError
 
 # epoch=0005-val_loss=0.1234.pt; the metric is missing where the script reports none, and whatever was written after a
 # trial was taken up again is called epoch=0005-val_loss=0.1234-attempt=2.pt

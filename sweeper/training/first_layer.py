@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sweeper.errors import ConfigError
+from sweeper.words.errors import ConfigError
 
 LEAST_PIXELS = 32
 """Of a tile's edge in a file: a filter of 3x3 is made larger, each weight a square."""

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from sweeper.errors import ConfigError
 from sweeper.training import (
     augmentation,
     averaging,
@@ -30,6 +29,7 @@ from sweeper.training.loop import evaluate, train_epoch
 from sweeper.training.models import has_batch_norm
 from sweeper.training.monitors import Monitors
 from sweeper.training.seeds import seed_everything
+from sweeper.words.errors import ConfigError
 
 NONE = {"name": "none"}
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sweeper.errors import ConfigError
 from sweeper.training.choices import make
 from sweeper.training.goals import CLASSIFICATION, REGRESSION, Goal
+from sweeper.words.errors import ConfigError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sweeper.errors import ConfigError
+from sweeper.words.errors import ConfigError
 
 LOW, HIGH, STEPS, REPEATS = 1e-7, 10.0, 200, 3
 

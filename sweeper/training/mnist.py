@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from sweeper.errors import ConfigError
 from sweeper.training.data import Data, Examples, assemble, holdout, split
 from sweeper.training.goals import CLASSIFICATION
+from sweeper.words.errors import ConfigError
 
 MAGIC = b"\0\0\x08"  # of an IDX file of unsigned bytes; the number of dimensions follows
 

@@ -15,11 +15,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sweeper.errors import ConfigError
 from sweeper.training.activations import activation as new_activation
 from sweeper.training.activations import dropout as new_dropout
 from sweeper.training.choices import make, pick
 from sweeper.training.initialisation import AUTO, initialise
+from sweeper.words.errors import ConfigError
 
 
 class MLP(nn.Module):

@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor, optim
 
-from sweeper.errors import ConfigError
 from sweeper.training.choices import make
+from sweeper.words.errors import ConfigError
 
 Parameters = Iterable[Tensor] | Iterable[dict[str, Any]]
 """A model's parameters, or groups of them with settings of their own (see regularisation.py)."""

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from sweeper.errors import ConfigError
 from sweeper.training.lr_range import HIGH, LOW, REPEATS, STEPS, Curve, LrRange, Stability, analyse, geometric
+from sweeper.words.errors import ConfigError
 
 
 class RampsDone(BaseException):

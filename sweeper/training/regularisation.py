@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sweeper.errors import ConfigError
 from sweeper.training.choices import fill
 from sweeper.training.optimizers import Parameters
+from sweeper.words.errors import ConfigError
 
 
 class Regularisation:

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sweeper.errors import ConfigError
 from sweeper.training.choices import make, pick
+from sweeper.words.errors import ConfigError
 
 
 @dataclass(frozen=True)

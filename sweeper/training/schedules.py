@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 from torch.optim import lr_scheduler as torch_schedules
 from torch.optim.lr_scheduler import LRScheduler
 
-from sweeper.errors import ConfigError
 from sweeper.training.choices import direction_sign, make, pick
+from sweeper.words.errors import ConfigError
 
 # Each maker takes the optimizer and how often the schedule is stepped in the whole training.
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sweeper.errors import ConfigError
 from sweeper.training.choices import direction_sign, make, pick
+from sweeper.words.errors import ConfigError
 
 
 class Stopping:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sweeper.errors import CheckpointError
+from sweeper.words.errors import CheckpointError
 
 MODEL, AVERAGE = "model", "average"
 """The entries of a checkpoint that hold the weights, and a running average of them."""

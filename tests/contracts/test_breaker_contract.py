@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from sweeper.store import breaker, claims, reads, schema, writes
-from sweeper.trial import Failure, Idle, Lease, StudyState, TrialRecord, TrialState
+from sweeper.words.records import Failure, Idle, Lease, StudyState, TrialRecord, TrialState
 
 CUDA = "RuntimeError: CUDA error: unspecified launch failure"
 QUICK, SLOW = 1.0, 600.0

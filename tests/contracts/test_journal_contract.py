@@ -9,7 +9,7 @@ from sweeper.handle import FolderJournal, Trial
 from sweeper.journal import StoreJournal
 from sweeper.leave import Leave
 from sweeper.store import claims, reads, writes
-from sweeper.trial import EpochReport, Lease
+from sweeper.words.records import EpochReport, Lease
 
 
 class InStore:

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from sweeper.errors import LeaseLost, StoreError
-from sweeper.seeds import trial_seed
 from sweeper.store import claims, reads, schema, writes
 from sweeper.store.connection import Store
-from sweeper.trial import EpochReport, Failure, Idle, StudyState, TrialRecord, TrialState
+from sweeper.words.errors import LeaseLost, StoreError
+from sweeper.words.records import EpochReport, Failure, Idle, StudyState, TrialRecord, TrialState
+from sweeper.words.seeds import trial_seed
 
 EXPIRED = -1.0
 """A lease that ran out before it was given: no test waits for a clock."""

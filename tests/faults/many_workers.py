@@ -21,7 +21,7 @@ from sweeper.opening import StudySettings, open_study
 from sweeper.plan import make_plan
 from sweeper.space import Float, SearchSpace
 from sweeper.store.connection import Store
-from sweeper.trial import Direction
+from sweeper.words.records import Direction
 from sweeper.worker import Worker, WorkerSettings
 
 STUDY = "many"

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sweeper import process
 from sweeper.store import breaker, claims, reads, schema, writes
 from sweeper.store.connection import Store
-from sweeper.trial import EpochReport, Failure, Lease, TrialState
+from sweeper.words.records import EpochReport, Failure, Lease, TrialState
 
 SPACE = [
     {"type": "float", "name": "optimizer.lr", "low": 1e-5, "high": 0.1, "log": True, "limits": [1e-7, 10]},

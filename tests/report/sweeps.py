@@ -7,7 +7,7 @@ import random
 
 from sweeper.store import schema, writes
 from sweeper.store.connection import Store
-from sweeper.trial import Failure, TrialState
+from sweeper.words.records import Failure, TrialState
 
 BEGUN = 1_700_000_000.0
 EPOCHS = (2, 6, 18)

@@ -9,7 +9,7 @@ import pytest
 
 from sweeper.report import causes, tables
 from sweeper.store import writes
-from sweeper.trial import Failure, TrialState
+from sweeper.words.records import Failure, TrialState
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))
 

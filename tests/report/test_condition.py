@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.errors import ConfigError
 from sweeper.report import comparison, condition, places
 from sweeper.report.condition import column, names_in, rows_where
+from sweeper.words.errors import ConfigError
 
 COLUMNS = {
     "number": [0, 1, 2, 3],

@@ -9,7 +9,7 @@ import pytest
 from sweeper.report import effects
 from sweeper.report.progress import snapshot
 from sweeper.store import claims, reads, writes
-from sweeper.trial import StudyState
+from sweeper.words.records import StudyState
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))
 

@@ -11,7 +11,7 @@ from sweeper.load import Load
 from sweeper.report import ledger, standing
 from sweeper.report.progress import snapshot
 from sweeper.store import claims
-from sweeper.trial import Failure
+from sweeper.words.records import Failure
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))
 

@@ -10,7 +10,7 @@ from sweeper.borders import BorderKind, Verdict
 from sweeper.report.live import LiveView, curve, screen, view_for
 from sweeper.report.plain import SILENCE_SECONDS, PlainView
 from sweeper.report.progress import PausedDevice, Progress, RangeStand, RunningTrial, StageStand, WorkerStand
-from sweeper.trial import Direction, Failure, StudyState, TrialRecord, TrialState
+from sweeper.words.records import Direction, Failure, StudyState, TrialRecord, TrialState
 
 PARAMS = {"optimizer.lr": 0.00123456, "optimizer.weight_decay": 1.23456e-6, "model.activation": "relu"}
 METRICS = {"train_loss": 0.1, "val_loss": 0.123456, "val_accuracy": 0.98765, "val_top_5_accuracy": 0.99912}

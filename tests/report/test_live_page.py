@@ -12,10 +12,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeper.errors import ConfigError
 from sweeper.report import live_page, page
 from sweeper.serving import READ_ONLY
 from sweeper.store import reads
+from sweeper.words.errors import ConfigError
 
 sweeps = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "sweeps.py")))
 

@@ -13,7 +13,7 @@ from sweeper.report.lookout import EVERY, Lookout
 from sweeper.report.progress import snapshot
 from sweeper.space import SearchSpace
 from sweeper.store import reads, schema, writes
-from sweeper.trial import EpochReport, TrialState
+from sweeper.words.records import EpochReport, TrialState
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))
 

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from sweeper.cli import app
 from sweeper.diagnosis import Finding, Kind, Severity
-from sweeper.errors import ConfigError, StoreError
 from sweeper.report import closing, page, trialtable
 from sweeper.store import reads
-from sweeper.trial import TrialState
+from sweeper.words.errors import ConfigError, StoreError
+from sweeper.words.records import TrialState
 
 sweeps = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "sweeps.py")))
 

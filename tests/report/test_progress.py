@@ -9,7 +9,7 @@ import pytest
 from sweeper.report.progress import snapshot
 from sweeper.store import claims, schema, writes
 from sweeper.store.connection import Store
-from sweeper.trial import Failure, StudyState, TrialState
+from sweeper.words.records import Failure, StudyState, TrialState
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))
 

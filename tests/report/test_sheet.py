@@ -10,7 +10,7 @@ from rich.console import Console
 
 from sweeper.report import sheet
 from sweeper.store import writes
-from sweeper.trial import EpochReport
+from sweeper.words.records import EpochReport
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))
 LAYERS = [f"grad_norm/encoder.blocks.{index}.attention" for index in range(20)]

@@ -7,8 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from sweeper.report import formats, numbers, tables
+from sweeper.report import formats, tables
 from sweeper.store import columns
+from sweeper.words import numbers
 
 
 @pytest.mark.parametrize("module", [numbers, tables, columns])

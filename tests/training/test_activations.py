@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from sweeper.errors import ConfigError
 from sweeper.training.activations import ACTIVATIONS, activation, dropout, fitting_initialisation
 from sweeper.training.initialisation import WEIGHTS
+from sweeper.words.errors import ConfigError
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from sweeper.errors import ConfigError
 from sweeper.training.augmentation import build
+from sweeper.words.errors import ConfigError
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn, optim
 
-from sweeper.errors import ConfigError
 from sweeper.training import schedules
 from sweeper.training.averaging import build, weights
+from sweeper.words.errors import ConfigError
 
 INPUTS = torch.arange(30.0).reshape(10, 3)
 SWA = {"name": "swa", "start": 0.5, "lr_factor": 0.1, "anneal_epochs": 2}

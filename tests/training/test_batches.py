@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from sweeper.errors import ConfigError
 from sweeper.training.batches import Batches
 from sweeper.training.data import Examples
+from sweeper.words.errors import ConfigError
 
 EXAMPLES = Examples(torch.arange(10, dtype=torch.float32).unsqueeze(1), torch.arange(10))
 

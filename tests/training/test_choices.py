@@ -1,7 +1,7 @@
 import pytest
 
-from sweeper.errors import ConfigError
 from sweeper.training.choices import make, pick
+from sweeper.words.errors import ConfigError
 
 
 def square(given, *, side):

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from sweeper.errors import ConfigError
 from sweeper.training.clipping import build
+from sweeper.words.errors import ConfigError
 
 
 def parameters(*gradients: list[float]) -> list[nn.Parameter]:

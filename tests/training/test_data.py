@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from sweeper.errors import ConfigError
 from sweeper.training.data import Examples, assemble, holdout, split
 from sweeper.training.goals import CLASSIFICATION, REGRESSION
+from sweeper.words.errors import ConfigError
 
 LABELS = torch.tensor([0] * 70 + [1] * 20 + [2] * 10)
 

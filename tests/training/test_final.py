@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from sweeper.errors import CheckpointError, ConfigError
 from sweeper.training import final
 from sweeper.training.data import Data, Examples
 from sweeper.training.goals import CLASSIFICATION
+from sweeper.words.errors import CheckpointError, ConfigError
 
 EXAMPLES = Examples(torch.eye(3), torch.arange(3))
 

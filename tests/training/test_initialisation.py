@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from sweeper.errors import ConfigError
 from sweeper.training.activations import activation
 from sweeper.training.initialisation import OUTPUT_GAIN, initialise
+from sweeper.words.errors import ConfigError
 
 
 @pytest.mark.parametrize(("name", "variance"), [("he", 2 / 400), ("lecun", 1 / 400), ("glorot", 2 / 1000)])

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from sweeper import checkpoint
-from sweeper.errors import ConfigError
 from sweeper.training import averaging, datasets, models
 from sweeper.training.learner import Learner
+from sweeper.words.errors import ConfigError
 
 CONFIG = {
     "epochs": 4,

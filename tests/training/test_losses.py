@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from sweeper.errors import ConfigError
 from sweeper.training.goals import CLASSIFICATION, REGRESSION
 from sweeper.training.losses import build
+from sweeper.words.errors import ConfigError
 
 LABELS = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 2, 2])
 OUTPUTS = torch.tensor([[1.0, 0.0, 0.0]])

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from sweeper.errors import ConfigError
 from sweeper.training.lr_range import analyse, geometric, lr_range_test
+from sweeper.words.errors import ConfigError
 
 
 def descent(curvature: float, noise: float = 0.0, scale: float = 1.0, shift: float = 0.0, seed: int = 0):

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sweeper.errors import ConfigError
 from sweeper.training.models import CNN, MLP, build, has_batch_norm, widths
+from sweeper.words.errors import ConfigError
 
 MLP_SETTINGS = {"inputs": [64], "outputs": 10, "depth": 2, "width": 32, "activation": "relu", "dropout": 0.1}
 CNN_SETTINGS = {**MLP_SETTINGS, "inputs": [1, 28, 28], "width": 4, "hidden": 16}

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn, optim
 
-from sweeper.errors import ConfigError
 from sweeper.training.optimizers import build, takes_all_examples
+from sweeper.words.errors import ConfigError
 
 SHARED = {"lr": 0.1, "weight_decay": 0.01}
 SETTINGS = {

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn, optim
 
-from sweeper.errors import ConfigError
 from sweeper.training.regularisation import build
+from sweeper.words.errors import ConfigError
 
 
 def network() -> nn.Module:

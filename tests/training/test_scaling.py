@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from sweeper.errors import ConfigError
 from sweeper.training.scaling import Scaling, fit
+from sweeper.words.errors import ConfigError
 
 
 def test_per_feature_gives_each_feature_mean_0_and_spread_1():

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn, optim
 
-from sweeper.errors import ConfigError
 from sweeper.training.schedules import build
+from sweeper.words.errors import ConfigError
 
 EXPECTED = {
     "constant": ({}, [1, 1, 1, 1, 1]),

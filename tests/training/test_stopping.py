@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from sweeper.errors import ConfigError
 from sweeper.training.stopping import build
+from sweeper.words.errors import ConfigError
 
 SETTINGS = {"name": "patience", "metric": "val_loss", "direction": "minimize", "patience": 2}
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from sweeper.errors import CheckpointError
 from sweeper.training import weights
+from sweeper.words.errors import CheckpointError
 
 
 @pytest.fixture

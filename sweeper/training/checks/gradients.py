@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sweeper.errors import ConfigError
 from sweeper.training.checks.finding import Finding, fails, listed, passes, unknown
 from sweeper.training.checks.task import Loss, Task
+from sweeper.words.errors import ConfigError
 
 NAME = "gradients"
 EXAMPLES = 4

@@ -11,9 +11,9 @@ import time
 
 import torch
 
-from sweeper.errors import ConfigError
 from sweeper.training.checks.finding import Finding, fails, passes, short, unknown
 from sweeper.training.checks.task import Task, without_dropout
+from sweeper.words.errors import ConfigError
 
 NAME = "overfit"
 EXAMPLES, STEPS, SECONDS = 20, 400, 10.0

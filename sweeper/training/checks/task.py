@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sweeper.errors import ConfigError
+from sweeper.words.errors import ConfigError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sweeper.errors import ConfigError
 from sweeper.training.checks import examination
 from sweeper.training.checks.finding import Finding, Verdict
 from sweeper.training.checks.survey import Survey, SurveyDone, surveyed
 from sweeper.training.checks.task import Task, rehearse
 from sweeper.training.ramp import watched
+from sweeper.words.errors import ConfigError
 
 CLASSES, FEATURES, COUNT = 3, 6, 240
 
