@@ -12,12 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 import sweeper
-from sweeper.checkpoint import read
 from sweeper.training import datasets, final, models
 from sweeper.training.choices import pick
 from sweeper.training.data import Data
 from sweeper.training.learner import Learner
 from sweeper.training.whole import whole
+from sweeper.trial.checkpoint import read
 
 DATA = {"digits": datasets.digits}
 

@@ -20,30 +20,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sweeper.api import run
-    from sweeper.ensemble import load_ensemble
-    from sweeper.exchange import optuna_storage
-    from sweeper.handle import Trial, current_trial
-    from sweeper.space import Categorical, Float, Int, SearchSpace
-    from sweeper.study import Study, load_study
+    from sweeper.retraining.ensemble import load_ensemble
+    from sweeper.search.optuna import optuna_storage
+    from sweeper.search.space import Categorical, Float, Int, SearchSpace
+    from sweeper.sweep.run import run
+    from sweeper.sweep.study import Study, load_study
+    from sweeper.trial.handle import Trial, current_trial
     from sweeper.words.errors import SweeperError
     from sweeper.words.records import Failure, TrialState
 
 _HOME = {
-    "Categorical": "space",
+    "Categorical": "search.space",
     "Failure": "words.records",
-    "Float": "space",
-    "Int": "space",
-    "SearchSpace": "space",
-    "Study": "study",
+    "Float": "search.space",
+    "Int": "search.space",
+    "SearchSpace": "search.space",
+    "Study": "sweep.study",
     "SweeperError": "words.errors",
-    "Trial": "handle",
+    "Trial": "trial.handle",
     "TrialState": "words.records",
-    "current_trial": "handle",
-    "load_ensemble": "ensemble",
-    "load_study": "study",
-    "optuna_storage": "exchange",
-    "run": "api",
+    "current_trial": "trial.handle",
+    "load_ensemble": "retraining.ensemble",
+    "load_study": "sweep.study",
+    "optuna_storage": "search.optuna",
+    "run": "sweep.run",
 }
 
 __version__ = "0.1.0"

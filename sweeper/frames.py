@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sweeper.confirmation import Standing
-from sweeper.space import Categorical, Float, Parameter, SearchSpace
+from sweeper.search.confirmation import Standing
+from sweeper.search.space import Categorical, Float, Parameter, SearchSpace
 from sweeper.store import columns, reads
 from sweeper.store.connection import Store
 from sweeper.words.records import Failure, StudyRecord, TrialState

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sweeper.borders import Verdict, verdicts
-from sweeper.space import SearchSpace
+from sweeper.search.borders import Verdict, verdicts
+from sweeper.search.space import SearchSpace
 from sweeper.store import reads
 from sweeper.store.connection import Store
 from sweeper.words.records import StudyRecord, TrialState

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from sweeper import process, supervisor
-from sweeper.opening import StudySettings, open_study
-from sweeper.plan import make_plan
-from sweeper.space import Float, SearchSpace
-from sweeper.store import claims
+from sweeper.engine.opening import StudySettings, open_study
+from sweeper.machine import supervisor
+from sweeper.search.plan import make_plan
+from sweeper.search.space import Float, SearchSpace
+from sweeper.store import claims, process
 from sweeper.store.connection import Store
 from sweeper.words.records import Direction, Lease
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
 
-from sweeper import supervisor
+from sweeper.machine import supervisor
 
 PATIENCE_SECONDS = 240.0
 """What is waited for comes much sooner, but on a machine that is busy with other things."""
@@ -33,7 +33,7 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(
     "torch torch._dynamo optuna numpy sklearn.datasets pytest hydra rich.live "
-    "sweeper.search sweeper.multirun sweeper.api".split()
+    "sweeper.search.search sweeper.sweep.multirun sweeper.sweep.run".split()
 )
 
 prepare = spawn.get_preparation_data

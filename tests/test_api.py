@@ -12,12 +12,12 @@ import threading
 import pytest
 
 import sweeper
-from sweeper import devices
-from sweeper.driver import WorkerTask, run_workers, worker_settings
-from sweeper.plan import Plan
+from sweeper.machine import devices
+from sweeper.machine.supervisor import Supervisor
+from sweeper.search.plan import Plan
 from sweeper.store import reads
 from sweeper.store.connection import Store, default_url
-from sweeper.supervisor import Supervisor
+from sweeper.sweep.watch import WorkerTask, run_workers, worker_settings
 from sweeper.words.errors import ConfigError, SpaceError, StoreError, StudyChanged, SweeperError
 from sweeper.words.records import Failure, TrialState
 
@@ -376,6 +376,6 @@ def test_a_function_that_cannot_travel_is_told(run):
 
 def test_workers_that_fail_to_start_are_told(run, monkeypatch):
     """As when memory is short: every process dies at once."""
-    monkeypatch.setattr("sweeper.supervisor.CHILD", "import os; os._exit(9)")
+    monkeypatch.setattr("sweeper.machine.supervisor.CHILD", "import os; os._exit(9)")
     with pytest.raises(SweeperError, match=r"exit code 9.*worker\.log"):
         run(train, workers=2)

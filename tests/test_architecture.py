@@ -157,7 +157,7 @@ def test_files_are_called_by_one_noun():
 
 
 @pytest.mark.parametrize(
-    "module", ["sweeper", "sweeper.space", "sweeper.store.reads", "sweeper.store.writes", "sweeper.cli"]
+    "module", ["sweeper", "sweeper.search.space", "sweeper.store.reads", "sweeper.store.writes", "sweeper.cli"]
 )
 def test_questions_import_nothing_heavy(module):
     code = f"import sys, {module}; print(sorted({{'torch', 'optuna', 'pandas', 'hydra'}} & set(sys.modules)))"

@@ -18,8 +18,19 @@ import torch
 from torch.optim import lr_scheduler as schedules
 from torch.utils.data import DataLoader, TensorDataset
 
-from sweeper import checkpoint as checkpoints
-from sweeper.checkpoint import Checkpoint, found, kept, load, load_newest, prune, read, save, sweep_orphans, verify
+from sweeper.trial import checkpoint as checkpoints
+from sweeper.trial.checkpoint import (
+    Checkpoint,
+    found,
+    kept,
+    load,
+    load_newest,
+    prune,
+    read,
+    save,
+    sweep_orphans,
+    verify,
+)
 from sweeper.words.errors import CheckpointError, ConfigError
 
 EPOCHS = 6
@@ -101,7 +112,7 @@ def test_saving_draws_no_random_number(tmp_path):
 
 
 def test_importing_it_does_not_import_torch():
-    code = "import sys, sweeper.checkpoint; sys.exit('torch' in sys.modules)"
+    code = "import sys, sweeper.trial.checkpoint; sys.exit('torch' in sys.modules)"
     root = Path(checkpoints.__file__).parents[1]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 

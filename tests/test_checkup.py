@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from sweeper.check import check_script, gate
+from sweeper.check import check_script
 from sweeper.check.checkup import Checkup, Wish
 from sweeper.check.corners import corners, judged, words_of
 from sweeper.check.cost import cost
@@ -21,10 +21,11 @@ from sweeper.check.rates import LrCheck, Ramp
 from sweeper.check.rates import judged as judged_rate
 from sweeper.check.stopwatch import EPOCHS, Stopwatch
 from sweeper.cli import app
-from sweeper.devices import slots
-from sweeper.plan import make_plan
+from sweeper.machine.devices import slots
 from sweeper.report import checkup
-from sweeper.space import Categorical, Float, Int, SearchSpace, When
+from sweeper.search.plan import make_plan
+from sweeper.search.space import Categorical, Float, Int, SearchSpace, When
+from sweeper.sweep import gate
 from sweeper.training.checks.finding import Finding, Verdict, fails, passes, unknown
 from sweeper.training.checks.survey import SurveyDone
 from sweeper.training.lr_range import analyse, geometric

@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 from sweeper.cli import app
 from sweeper.report import formats, watching
 from sweeper.store import writes
-from sweeper.study import load_study
+from sweeper.sweep.study import load_study
 from sweeper.words.records import EpochReport, Failure, TrialState
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "report" / "filling.py")))

@@ -21,9 +21,17 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 from omegaconf import OmegaConf, open_dict
 
-from sweeper.config import FrozenConfig, HydraTask, as_override, difference, mind_full_logs, output_folder, shorthands
-from sweeper.grammar import parse
-from sweeper.handle import current_trial
+from sweeper.search.grammar import parse
+from sweeper.sweep.config import (
+    FrozenConfig,
+    HydraTask,
+    as_override,
+    difference,
+    mind_full_logs,
+    output_folder,
+    shorthands,
+)
+from sweeper.trial.handle import current_trial
 from sweeper.words.errors import ConfigError
 
 FILES = {
@@ -136,7 +144,7 @@ def test_a_swept_group_composes_once_for_each_choice(loader, freeze):
 
 
 def test_too_many_combinations_are_refused_before_composing(loader, freeze, monkeypatch):
-    monkeypatch.setattr("sweeper.config.MAX_VARIANTS", 3)
+    monkeypatch.setattr("sweeper.sweep.config.MAX_VARIANTS", 3)
     counting = Counting(loader)
     with pytest.raises(ConfigError, match=r"at most 3 compositions, but optimizer, model combine to 4"):
         freeze({"optimizer": "choice(sgd,adam)", "model": "choice(mlp,cnn)"}, loader=counting)

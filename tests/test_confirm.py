@@ -12,11 +12,11 @@ import forks
 import pytest
 
 import sweeper
-from sweeper.confirmation import Repeated, verdicts
-from sweeper.plan import Plan
 from sweeper.report import confirmed, lineage, sheet
 from sweeper.report.progress import snapshot
-from sweeper.search import Search
+from sweeper.search.confirmation import Repeated, verdicts
+from sweeper.search.plan import Plan
+from sweeper.search.search import Search
 from sweeper.store import claims, reads, writes
 from sweeper.words.errors import ConfigError
 from sweeper.words.records import TrialState

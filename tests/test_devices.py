@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import devices
-from sweeper.devices import MIB, Gpu, gpus, slots, usable_cores
+from sweeper.machine import devices
+from sweeper.machine.devices import MIB, Gpu, gpus, slots, usable_cores
 from sweeper.words.errors import ConfigError
 
 THREE = """\
@@ -165,6 +165,6 @@ def test_the_affinity_counts(tmp_path, monkeypatch):
 
 
 def test_it_does_not_import_torch():
-    code = "import sys; from sweeper.devices import slots; slots(); sys.exit('torch' in sys.modules)"
+    code = "import sys; from sweeper.machine.devices import slots; slots(); sys.exit('torch' in sys.modules)"
     root = Path(devices.__file__).parents[1]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

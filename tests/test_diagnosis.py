@@ -10,8 +10,8 @@ import torch
 
 from experiments.benchmarks.diseases import CASES, WELL, blinded, table, train
 from sweeper.diagnosis import MOST, Run, Severity, of_study, of_trial, well
-from sweeper.divergence import EXPLODED, lost
-from sweeper.space import Categorical, Float, SearchSpace
+from sweeper.search.space import Categorical, Float, SearchSpace
+from sweeper.trial.divergence import EXPLODED, lost
 from sweeper.words.records import Direction, Failure, TrialRecord, TrialState
 
 EPOCHS = 25

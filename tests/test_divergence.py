@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sweeper.divergence import circumstances
+from sweeper.trial.divergence import circumstances
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from sweeper import doctor, process
+from sweeper import doctor
 from sweeper.cli import app
-from sweeper.devices import MIB, Gpu
 from sweeper.doctor import Verdict, database, machine, workers
-from sweeper.store import claims, connection, reads, schema, writes
+from sweeper.machine.devices import MIB, Gpu
+from sweeper.store import claims, connection, process, reads, schema, writes
 from sweeper.store.connection import Store
 from sweeper.words.errors import StoreError
 from sweeper.words.records import StudyState, TrialState

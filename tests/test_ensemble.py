@@ -13,12 +13,13 @@ import torch
 from torch import nn
 
 import sweeper
-from sweeper import checkpoint, looks, script
-from sweeper.ensemble import election
-from sweeper.ensemble.candidates import Candidate, Kind, candidates
+from sweeper.retraining import looks, script
+from sweeper.retraining.ensemble import election
+from sweeper.retraining.ensemble.candidates import Candidate, Kind, candidates
 from sweeper.store import reads
 from sweeper.training.data import Data, Examples
 from sweeper.training.goals import CLASSIFICATION
+from sweeper.trial import checkpoint
 from sweeper.words.errors import CheckpointError, ConfigError, SweeperError
 
 EXAMPLES = 90

@@ -7,7 +7,7 @@ import sys
 
 import torch
 
-from sweeper import devices, environment
+from sweeper.machine import devices, environment
 
 
 def test_it_knows_versions_threads_and_the_processor():

@@ -26,10 +26,11 @@ from optuna.trial import TrialState as OptunaState
 from typer.testing import CliRunner, Result
 
 import sweeper
-from sweeper.cli import app
-from sweeper.exchange import LiveStorage, dashboard, database, intake
-from sweeper.exchange.inference import space_of
-from sweeper.space import Categorical, Float, Int, SearchSpace, When
+from sweeper.cli import app, dashboard
+from sweeper.engine import intake
+from sweeper.search.optuna import LiveStorage, database
+from sweeper.search.optuna.inference import space_of
+from sweeper.search.space import Categorical, Float, Int, SearchSpace, When
 from sweeper.store import claims, reads, writes
 from sweeper.store.connection import Store
 from sweeper.store.news import news

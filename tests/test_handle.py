@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from sweeper import handle
-from sweeper.handle import FolderJournal, Trial, as_current, current_trial
+from sweeper.trial import handle
+from sweeper.trial.handle import FolderJournal, Trial, as_current, current_trial
 from sweeper.words.errors import CheckpointError, Diverged, LeaseLost, MetricError, TrialInterrupted
 from sweeper.words.records import Direction
 

@@ -16,8 +16,8 @@ from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 import sweeper
-from sweeper import script as scripts
 from sweeper.cli import app
+from sweeper.retraining import script as scripts
 from sweeper.training import weights
 
 SCRIPT = """

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeper.load import CpuMeter, GpuMeter, Load, Meter, memory_limit
+from sweeper.machine.meters import CpuMeter, GpuMeter, Load, Meter, memory_limit
 
 
 class NVMLError(Exception):

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 import sweeper
-from sweeper import loggers
-from sweeper.loggers import asked, made
-from sweeper.loggers.audience import PATIENCE, Audience
-from sweeper.loggers.logger import LoggedTrial
+from sweeper.engine import loggers
+from sweeper.engine.loggers import asked, made
+from sweeper.engine.loggers.audience import PATIENCE, Audience
+from sweeper.engine.loggers.logger import LoggedTrial
 from sweeper.store import reads
 from sweeper.store.connection import Store, default_url
 from sweeper.words.errors import ConfigError, TrialInterrupted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweeper import looks
+from sweeper.retraining import looks
 
 
 def test_the_first_look_is_free_and_the_next_ones_are_told(store, study):

@@ -21,12 +21,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from sweeper.samplers.acquisition import Acquisition, log_h, slope
-from sweeper.samplers.coordinates import Coordinates
-from sweeper.samplers.gaussian_process import Hyperparameters, Observations, Process, _Posterior, fit
-from sweeper.samplers.multi_fidelity import MultiFidelitySampler, ladder
-from sweeper.samplers.surrogate import MOST, _capped
-from sweeper.samplers.warping import Warping
+from sweeper.search.samplers.acquisition import Acquisition, log_h, slope
+from sweeper.search.samplers.coordinates import Coordinates
+from sweeper.search.samplers.gaussian_process import Hyperparameters, Observations, Process, _Posterior, fit
+from sweeper.search.samplers.multi_fidelity import MultiFidelitySampler, ladder
+from sweeper.search.samplers.surrogate import MOST, _capped
+from sweeper.search.samplers.warping import Warping
 
 SPACE: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(1e-7, 10.0, log=True),

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from sweeper import opening, process
-from sweeper.opening import as_begun, direction_of, open_study, study_changes
-from sweeper.plan import Plan, make_plan
+from sweeper.engine import opening
+from sweeper.engine.opening import as_begun, direction_of, open_study, study_changes
 from sweeper.report.progress import is_complete
-from sweeper.space import Categorical, Float, SearchSpace
-from sweeper.store import claims, reads, writes
+from sweeper.search.plan import Plan, make_plan
+from sweeper.search.space import Categorical, Float, SearchSpace
+from sweeper.store import claims, process, reads, writes
 from sweeper.words.errors import ConfigError, StudyChanged, SweeperError
 from sweeper.words.records import Direction, StudyState, TrialState
 

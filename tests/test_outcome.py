@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from sweeper.outcome import UNSEEDED, Outcome, compare
+from sweeper.retraining.outcome import UNSEEDED, Outcome, compare
 
 THEN = {0: {"train_loss": 0.5, "val_loss": 0.4}, 1: {"train_loss": 0.3, "val_loss": 0.1 + 0.2}}
 

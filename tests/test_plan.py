@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sweeper.plan import SEARCHES, Confirm, Plan, Stage, make_plan
-from sweeper.samplers import NAMES
+from sweeper.search.plan import SEARCHES, Confirm, Plan, Stage, make_plan
+from sweeper.search.samplers import NAMES
 from sweeper.words.errors import ConfigError
 from sweeper.words.records import TrialRecord, TrialState
 

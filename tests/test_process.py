@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import process
+from sweeper.store import process
 
 PROC = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system has no /proc")
 

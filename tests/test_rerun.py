@@ -20,9 +20,10 @@ import pytest
 from typer.testing import CliRunner
 
 import sweeper
-from sweeper import devices, process, rerun
 from sweeper.cli import app
-from sweeper.store import reads
+from sweeper.machine import devices
+from sweeper.retraining import rerun
+from sweeper.store import process, reads
 from sweeper.store.connection import Store
 from sweeper.words.errors import ConfigError, StoreError
 
@@ -72,7 +73,9 @@ def swept(tmp_path_factory) -> Path:
         (folder / name).write_text(text)
     for name, text in NETS.items():
         (folder / "net" / f"{name}.yaml").write_text(text)
-    done = forks.script(folder / "train.py", "--multirun", "hydra.sweeper.search=random", "epochs=4", folder=folder)
+    done = forks.script(
+        folder / "train.py", "--multirun", "hydra.sweeper.search=random", "epochs=4", folder=folder
+    )
     assert done.returncode == 0, done.stderr
     return folder
 

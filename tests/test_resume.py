@@ -13,10 +13,10 @@ import forks
 import pytest
 import torch
 
-from sweeper.checkpoint import read
-from sweeper.outcome import MEASURED
+from sweeper.retraining.outcome import MEASURED
 from sweeper.store import reads
 from sweeper.store.connection import Store
+from sweeper.trial.checkpoint import read
 from sweeper.words.errors import StoreError
 from sweeper.words.records import TrialState
 

@@ -12,10 +12,10 @@ import optuna
 import pytest
 from scipy.stats import qmc
 
-from sweeper.samplers import NAMES, recipe
-from sweeper.samplers.sobol import SobolSampler
-from sweeper.sampling import OptunaSpace, Proposer, to_optuna
-from sweeper.space import Categorical, Float, Int, SearchSpace, When
+from sweeper.search.proposer import OptunaSpace, Proposer, to_optuna
+from sweeper.search.samplers import NAMES, recipe
+from sweeper.search.samplers.sobol import SobolSampler
+from sweeper.search.space import Categorical, Float, Int, SearchSpace, When
 from sweeper.words.errors import ConfigError
 from sweeper.words.records import Direction, Failure, TrialRecord, TrialState
 from sweeper.words.seeds import derive, trial_seed

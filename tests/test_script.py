@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import script
+from sweeper.retraining import script
 from sweeper.words.errors import ConfigError
 
 GOOD = """

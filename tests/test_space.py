@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from sweeper.grammar import parse
-from sweeper.space import Categorical, Float, Int, SearchSpace, When
+from sweeper.search.grammar import parse
+from sweeper.search.space import Categorical, Float, Int, SearchSpace, When
 from sweeper.words.errors import SpaceError
 
 OPTIONS = {"optimizer": ["adam", "nadam", "rmsprop", "sgd"], "db/engine": ["mysql", "sqlite"]}
@@ -684,7 +684,7 @@ def test_json_refuses_what_it_does_not_know():
 
 def test_importing_the_space_loads_nothing_heavy():
     heavy = "hydra", "omegaconf", "torch", "optuna", "numpy", "pandas"
-    code = f"import sys, sweeper.space; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, sweeper.search.space; print([m for m in {heavy} if m in sys.modules])"
     root = Path(__file__).parents[1]
     run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

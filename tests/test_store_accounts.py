@@ -11,7 +11,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from sweeper.report import accounts
-from sweeper.store import claims, ledger, reads, schema, writes
+from sweeper.store import attempts, claims, reads, schema, writes
 from sweeper.store.connection import Store
 from sweeper.words.records import EpochReport, Failure, Lease, TrialRecord, TrialState
 
@@ -246,7 +246,7 @@ def test_a_worker_that_died_long_before_anybody_noticed_was_not_idle_since(world
     assert parts(world.collect().seconds) == {"running": 13}
     hand.die()
     found = world.collect()
-    assert found.seconds.total == pytest.approx(13 + ledger.BEAT_SECONDS, abs=0.01)
+    assert found.seconds.total == pytest.approx(13 + attempts.BEAT_SECONDS, abs=0.01)
     assert found.seconds.waiting == pytest.approx(10, abs=0.01)
     assert found.seconds.idle == pytest.approx(0, abs=0.01)
 
@@ -367,7 +367,7 @@ def test_of_many_trials_some_tell_how_much_was_no_epoch(world, monkeypatch):
         world.wait(1)
         hand.finish(TrialState.COMPLETE)
     exact = world.collect()
-    monkeypatch.setattr(ledger, "MAX_TRIALS", 4)
+    monkeypatch.setattr(attempts, "MAX_TRIALS", 4)
     assert parts(world.collect().seconds) == parts(exact.seconds) == {"useful": 27, "overhead": 9}
     assert world.collect().epochs == exact.epochs
 
@@ -381,7 +381,7 @@ def test_those_that_tell_are_of_every_worker_though_they_take_turns(world, monke
         hand.report()
         world.wait(1)
         hand.finish(TrialState.COMPLETE)
-    monkeypatch.setattr(ledger, "MAX_TRIALS", 30)
+    monkeypatch.setattr(attempts, "MAX_TRIALS", 30)
     for each in world.collect().workers:
         assert parts(each.seconds) == {"useful": 90, "overhead": 30, "idle": 120}
 
@@ -402,5 +402,5 @@ def test_what_an_older_sweeper_kept_nothing_of_is_given_to_a_worker_that_was_fre
     exact = world.collect()
     assert [parts(each.seconds) for each in exact.workers] == [{"useful": 10, "idle": 10}, {"useful": 20}]
     with world.store.write() as connection:
-        connection.execute(schema.events.delete().where(schema.events.c.kind == ledger.TAKEN_UP))
+        connection.execute(schema.events.delete().where(schema.events.c.kind == attempts.TAKEN_UP))
     assert [parts(each.seconds) for each in world.collect().workers] == [parts(each.seconds) for each in exact.workers]

@@ -311,8 +311,8 @@ def test_a_hidden_trial_is_no_best_one(store, study, worker, take):
 
 
 def test_a_sampler_is_told_nothing_of_a_hidden_trial(store, study, worker, take):
-    from sweeper.sampling import Proposer
-    from sweeper.space import SearchSpace
+    from sweeper.search.proposer import Proposer
+    from sweeper.search.space import SearchSpace
 
     complete(store, study, worker, take, 0.3, 0.1)
     proposer = Proposer(SearchSpace.from_json(study.space), study.direction, "tpe", 0)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from sweeper.store import writes
-from sweeper.study import Study, load_study
+from sweeper.sweep.study import Study, load_study
 from sweeper.words.errors import StoreError
 from sweeper.words.records import Direction, StudyState
 

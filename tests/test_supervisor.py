@@ -15,9 +15,10 @@ import time
 
 import pytest
 
-from sweeper import process, supervisor
-from sweeper.devices import Slot
-from sweeper.supervisor import Call, ProcessDied, Supervisor
+from sweeper.machine import supervisor
+from sweeper.machine.devices import Slot
+from sweeper.machine.supervisor import Call, ProcessDied, Supervisor
+from sweeper.store import process
 
 
 def slots(number=2, **environment):

@@ -15,17 +15,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from sweeper import checkpoint, process
-from sweeper import worker as working
-from sweeper.beat import Beat, Timeouts
-from sweeper.handle import current_trial
-from sweeper.leave import Leave
-from sweeper.load import Load
-from sweeper.plan import Plan, Stage
-from sweeper.store import claims, reads, schema, writes
+from sweeper.engine import worker as working
+from sweeper.engine.beat import Beat, Timeouts
+from sweeper.engine.leave import Leave
+from sweeper.engine.worker import Worker, WorkerSettings, describe
+from sweeper.machine.meters import Load
+from sweeper.search.plan import Plan, Stage
+from sweeper.store import claims, process, reads, schema, writes
+from sweeper.trial import checkpoint
+from sweeper.trial.handle import current_trial
 from sweeper.words.errors import CheckpointError, ConfigError, Diverged, StoreError, TrialInterrupted
 from sweeper.words.records import Failure, Lease, StudyState, TrialState
-from sweeper.worker import Worker, WorkerSettings, describe
 
 EXPIRED = -1.0
 

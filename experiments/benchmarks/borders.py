@@ -1,4 +1,4 @@
-"""How often border verdicts are wrong on random data, how soon they are right: the figures behind sweeper/borders.py.
+"""How often border verdicts are wrong on random data, how soon they are right: the figures of sweeper/search/borders.py.
 
 python -m experiments.benchmarks.borders                       false alarms and power, random and TPE: half an hour
 python -m experiments.benchmarks.borders --studies 10          a look, in a few minutes
@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmarks.lcbench import COLUMNS, EPOCHS, TUNING, LCBench
-from sweeper import borders
-from sweeper.borders import BorderKind
-from sweeper.sampling import Proposer
-from sweeper.space import Categorical, Float, Int, Parameter, SearchSpace
+from sweeper.search import borders
+from sweeper.search.borders import BorderKind
+from sweeper.search.proposer import Proposer
+from sweeper.search.space import Categorical, Float, Int, Parameter, SearchSpace
 from sweeper.words.records import Direction, TrialRecord, TrialState
 
 SIZES = (20, 50, 100, 200)

@@ -25,13 +25,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sweeper.checkpoint import Checkpoint
 from sweeper.diagnosis import Run, of_trial
-from sweeper.handle import Trial
 from sweeper.training import datasets
 from sweeper.training.data import Data
 from sweeper.training.goals import CLASSIFICATION
 from sweeper.training.monitors import Monitors
+from sweeper.trial.checkpoint import Checkpoint
+from sweeper.trial.handle import Trial
 from sweeper.words.errors import Diverged
 from sweeper.words.records import Direction, EpochReport, Failure
 

@@ -20,8 +20,8 @@ import tempfile
 from pathlib import Path
 
 import sweeper
-from sweeper import script
-from sweeper.ensemble import Built
+from sweeper.retraining import script
+from sweeper.retraining.ensemble import Built
 
 Pair = tuple[float, float]
 """Of the best single model, and of the ensemble."""

@@ -14,9 +14,9 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, Successive
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
 from experiments.benchmarks.task import Task
-from sweeper.grammar import parse
-from sweeper.samplers import quiet
-from sweeper.sampling import OptunaSpace
+from sweeper.search.grammar import parse
+from sweeper.search.proposer import OptunaSpace
+from sweeper.search.samplers import quiet
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "random": lambda seed: RandomSampler(seed=seed),

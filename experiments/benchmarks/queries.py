@@ -20,8 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from sweeper import process
-from sweeper.store import claims, schema, writes
+from sweeper.store import claims, process, schema, writes
 from sweeper.store.connection import Store
 from sweeper.words.records import TrialState
 

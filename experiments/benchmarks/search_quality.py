@@ -36,10 +36,10 @@ from experiments.benchmarks import lcbench, pruners, results, tables
 from experiments.benchmarks.clock import Clock, Hand
 from experiments.benchmarks.results import CUTS
 from experiments.benchmarks.task import Task
-from sweeper.plan import SEARCHES, Plan
-from sweeper.samplers import NAMES
-from sweeper.sampling import Proposer
-from sweeper.space import SearchSpace
+from sweeper.search.plan import SEARCHES, Plan
+from sweeper.search.proposer import Proposer
+from sweeper.search.samplers import NAMES
+from sweeper.search.space import SearchSpace
 from sweeper.store import reads
 from sweeper.words.records import TrialRecord, TrialState
 

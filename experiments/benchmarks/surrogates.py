@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from scipy.stats import norm, spearmanr
 
 from experiments.benchmarks.lcbench import COLUMNS, EPOCHS, TUNING, LCBench
-from sweeper.samplers.gaussian_process import Observations, Process, fit
-from sweeper.samplers.multi_fidelity import one_thread
+from sweeper.search.samplers.gaussian_process import Observations, Process, fit
+from sweeper.search.samplers.multi_fidelity import one_thread
 
 Array = NDArray[np.float64]
 Foretell = Callable[[Array], tuple[Array, Array]]
@@ -78,7 +78,7 @@ def botorch(data: Observations) -> Foretell:
 
 
 MODELS = {
-    "own": (own, "sweeper.samplers.multi_fidelity"),
+    "own": (own, "sweeper.search.samplers.multi_fidelity"),
     "scikit-learn": (scikit_learn, "sklearn.gaussian_process"),
     "BoTorch": (botorch, "botorch"),
 }

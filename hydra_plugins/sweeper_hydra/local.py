@@ -45,8 +45,8 @@ class LocalLauncher(Launcher):
         self.task_function = task_function
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from sweeper.devices import slots
-        from sweeper.supervisor import Supervisor
+        from sweeper.machine.devices import slots
+        from sweeper.machine.supervisor import Supervisor
 
         setup_globals()
         assert self.config is not None
@@ -58,7 +58,7 @@ class LocalLauncher(Launcher):
 
     def resize(self, job_overrides: Sequence[Sequence[str]], task_function: TaskFunction) -> None:
         """While `launch` runs: from now on it is these jobs, one a process; those that run already go on."""
-        from sweeper.devices import slots
+        from sweeper.machine.devices import slots
 
         self.task_function = task_function
         if self._supervisor is not None:
@@ -74,7 +74,7 @@ class LocalLauncher(Launcher):
             self._supervisor.kill()
 
     def _call(self, number: int, overrides: List[str]) -> Any:
-        from sweeper.supervisor import Call
+        from sweeper.machine.supervisor import Call
 
         assert self.config is not None
         assert self.hydra_context is not None

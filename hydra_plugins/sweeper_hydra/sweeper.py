@@ -63,7 +63,7 @@ class StudySweeper(Sweeper):
         self.config = config
 
     def sweep(self, arguments: List[str]) -> Any:
-        from sweeper.multirun import Multirun
+        from sweeper.sweep.multirun import Multirun
         from sweeper.words.errors import SweeperError
 
         assert self.hydra_context is not None

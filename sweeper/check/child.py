@@ -26,10 +26,10 @@ from sweeper.check.corners import Corner, corners, words_of
 from sweeper.check.rates import Ramp
 from sweeper.check.script import REQUEST, hydra_words, run, slots_of, split, sweep_of, text
 from sweeper.check.stopwatch import Loader, Stopwatch, memory
-from sweeper.entries import get_state, set_state
-from sweeper.handle import FolderJournal, Trial, as_current
-from sweeper.space import SearchSpace
+from sweeper.search.space import SearchSpace
 from sweeper.training.lr_range import geometric
+from sweeper.trial.handle import FolderJournal, Trial, as_current
+from sweeper.trial.state import get_state, set_state
 from sweeper.words.errors import SweeperError
 
 INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
@@ -257,7 +257,7 @@ def _told(words: Sequence[str], train: Callable[[], None]) -> dict[str, Any] | N
 
 
 def _error(error: BaseException, script: Path) -> dict[str, Any]:
-    from sweeper.worker import OUT_OF_MEMORY
+    from sweeper.engine.worker import OUT_OF_MEMORY
 
     frames = traceback.extract_tb(error.__traceback__)
     begun = next((at for at, frame in enumerate(frames) if Path(frame.filename).name == script.name), len(frames))

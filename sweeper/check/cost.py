@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from sweeper.plan import Plan
+from sweeper.search.plan import Plan
 from sweeper.training.checks.finding import Finding, passes, unknown
 from sweeper.words.errors import ConfigError
 from sweeper.words.numbers import about, duration

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sweeper import process
-from sweeper.config import as_override
-from sweeper.devices import Slot, slots
-from sweeper.space import Categorical, SearchSpace
+from sweeper.machine.devices import Slot, slots
+from sweeper.search.space import Categorical, SearchSpace
+from sweeper.store import process
+from sweeper.sweep.config import as_override
 from sweeper.words.errors import ConfigError, SpaceError
 
 REQUEST = "SWEEPER_CHECK"
@@ -91,7 +91,7 @@ def sweep_of(folder: Path, overrides: Sequence[str] = ()) -> Sweep | None:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from sweeper import grammar
+    from sweeper.search import grammar
 
     if not (folder / "hydra.yaml").exists():
         return None

@@ -82,7 +82,7 @@ def memory() -> dict[str, Any]:
 
     import torch
 
-    from sweeper.load import memory_limit
+    from sweeper.machine.meters import memory_limit
 
     unit = 1 if sys.platform == "darwin" else 1024
     used = {"memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "memory_total": memory_limit()}

@@ -38,8 +38,8 @@ def rerun(
     number that differs, and what has changed in versions, threads, device, script and config. As csv: every number.
     """
     opened, record = open_study(store, study)
-    from sweeper import rerun as again
     from sweeper.report.command import train_command, train_overrides
+    from sweeper.retraining import rerun as again
     from sweeper.words.numbers import plain
 
     own = again.own_script(record, script)

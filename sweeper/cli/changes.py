@@ -74,9 +74,9 @@ def set_(
 
     asked = parse(changes)
     opened, record = open_study(store, study)
-    from sweeper.plan import Plan
     from sweeper.report import effects
     from sweeper.report.progress import snapshot
+    from sweeper.search.plan import Plan
     from sweeper.store import reads, writes
 
     progress = snapshot(opened, record)
@@ -128,10 +128,9 @@ def unhide(numbers: Numbers, store: StoreUrl = DEFAULT_STORE, study: StudyName =
 def _turn(url: str, name: str | None, state: StudyState) -> None:
     """Open, pause or stop a study; where it stands so already nothing is written."""
     store, study = open_study(url, name)
-    from sweeper import process
     from sweeper.report import effects
     from sweeper.report.progress import snapshot
-    from sweeper.store import reads, writes
+    from sweeper.store import process, reads, writes
 
     if state is StudyState.PAUSED and study.state == StudyState.STOPPED:
         raise StoreError(f"A study must be open to be paused, but {study.name} is STOPPED: sweeper resume opens it.")

@@ -56,8 +56,8 @@ def check(
         return
     from sweeper.check import Wish, check_script
     from sweeper.check.checkup import show_log
-    from sweeper.check.gate import QUICK_SECONDS
     from sweeper.report import checkup
+    from sweeper.sweep.gate import QUICK_SECONDS
 
     default = Wish()
     watched = seconds or (QUICK_SECONDS if quick else default.seconds)

@@ -23,8 +23,8 @@ def dashboard(
     """
     opened, record = open_study(store, study)
     if optuna:
-        from sweeper.exchange import dashboard
-        from sweeper.samplers import quiet
+        from sweeper.cli import dashboard
+        from sweeper.search.samplers import quiet
 
         served = dashboard.server(opened, port)
         address = dashboard.address(served, record.id)
@@ -55,7 +55,7 @@ def import_(
 
     As a paused study, to ask like any other, and for `from_study` to begin where it ended.
     """
-    from sweeper.exchange import intake
+    from sweeper.engine import intake
     from sweeper.store.connection import Store
 
     found = intake.read(source, study)

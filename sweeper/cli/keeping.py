@@ -49,9 +49,9 @@ def ensemble(
     --seeds. The script must have build(cfg) and data(cfg). sweeper.load_ensemble(FOLDER)(x) predicts.
     """
     opened, record = open_study(store, study)
-    from sweeper import ensemble as ensembles
     from sweeper.report import members
-    from sweeper.script import parts
+    from sweeper.retraining import ensemble as ensembles
+    from sweeper.retraining.script import parts
 
     own = ensembles.script_of(record, script)
     found = parts(own)
@@ -110,8 +110,8 @@ def train_best(
     model card with the study's story. Where some were confirmed, the winner is that with the best repeats.
     """
     opened, record = open_study(store, study)
-    from sweeper import handover, rerun
     from sweeper.report import card
+    from sweeper.retraining import handover, rerun
     from sweeper.words.numbers import place
 
     own = rerun.own_script(record, script)
@@ -126,9 +126,9 @@ def train_best(
 
 def _winner(opened: Any, record: Any, number: int | None = None) -> tuple[Any, Any]:
     """The trial to train again, that with the best repeats where some were confirmed, and its overrides."""
-    from sweeper import rerun
     from sweeper.report.command import train_overrides
     from sweeper.report.confirmed import leader
+    from sweeper.retraining import rerun
     from sweeper.store import reads
     from sweeper.words.errors import StoreError
 

@@ -213,7 +213,7 @@ def export(
     if to is not None:
         if epochs or state or stage or where or sort:
             raise typer.BadParameter("a study goes to Optuna as a whole: leave out what chooses", param_hint="--to")
-        from sweeper.exchange import database
+        from sweeper.search.optuna import database
 
         return print(f"{database.write(opened, record, to)} trials of {record.name} in {to}")
     assert file is not None

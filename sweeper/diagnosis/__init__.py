@@ -14,7 +14,7 @@ from sweeper.diagnosis import course, region, signals
 from sweeper.diagnosis.finding import MOST, Finding, Kind, Severity
 from sweeper.diagnosis.learning import cause
 from sweeper.diagnosis.run import Run, known, last
-from sweeper.space import SearchSpace
+from sweeper.search.space import SearchSpace
 from sweeper.words.records import Direction, TrialRecord
 
 __all__ = ["MOST", "Finding", "Kind", "Run", "Severity", "of_study", "of_trial", "well"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sweeper import chance
 from sweeper.diagnosis.finding import CS231N, PLAYBOOK, Finding, Kind, Severity, number, share
 from sweeper.diagnosis.learning import cause
 from sweeper.diagnosis.run import Run
-from sweeper.space import Categorical, Parameter, SearchSpace, as_text
+from sweeper.search import significance
+from sweeper.search.space import Categorical, Parameter, SearchSpace, as_text
 from sweeper.words.records import Direction, Failure, TrialRecord, TrialState
 
 FEWEST, CLEAR, LUCK = 3, 0.8, 0.01
@@ -74,7 +74,7 @@ def _regions(parameter: Parameter, over: Sequence[TrialRecord]) -> list[Region]:
         inside = [bad for value, bad in valued if is_in(value)]
         bad = sum(inside)
         if bad >= max(FEWEST, CLEAR * len(inside)):
-            luck = len(parts) * chance.of_count(len(valued), marked, len(inside), bad)
+            luck = len(parts) * significance.of_count(len(valued), marked, len(inside), bad)
             found.append((bad, len(inside), luck, name, words, edge))
     return found
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeper.checkpoint import FILE_NAME
 from sweeper.doctor.finding import Finding, Repair, Verdict, counted, fine
 from sweeper.store import health, reads
+from sweeper.store.attempts import lives
 from sweeper.store.connection import Store
-from sweeper.store.ledger import lives
+from sweeper.trial.checkpoint import FILE_NAME
 from sweeper.words.numbers import place, plain, size
 from sweeper.words.records import FINISHED, StudyRecord, StudyState, TrialState
 

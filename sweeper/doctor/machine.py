@@ -6,8 +6,8 @@ import subprocess
 import sys
 from importlib import metadata
 
-from sweeper import devices
 from sweeper.doctor.finding import Finding, Verdict, fine
+from sweeper.machine import devices
 from sweeper.words.numbers import size
 
 ASK_TORCH = "import torch; print(torch.cuda.device_count())"

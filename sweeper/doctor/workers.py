@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper import process
 from sweeper.doctor.finding import Finding, Repair, Verdict, counted, fine
-from sweeper.store import claims, health, reads
+from sweeper.store import claims, health, process, reads
 from sweeper.store.connection import Store
 from sweeper.words.numbers import duration, plain
 from sweeper.words.records import StudyRecord

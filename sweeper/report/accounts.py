@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sweeper.store import ledger, reads
+from sweeper.store import attempts as ledger
+from sweeper.store import reads
+from sweeper.store.attempts import Attempt, Turns, last_sign, lives
 from sweeper.store.breaker import device_name
 from sweeper.store.connection import Store
-from sweeper.store.ledger import Attempt, Turns, last_sign, lives
 from sweeper.words.records import Failure, StudyRecord, TrialState
 
 KINDS = ("useful", "paused", "pruned", "failed", "repeated", "running", "waiting", "overhead", "idle")

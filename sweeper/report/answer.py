@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeper.confirmation import Standing
 from sweeper.report import confirmed, edges
 from sweeper.report.command import train_command
 from sweeper.report.digest import JUDGED, Digest
 from sweeper.report.summary import ending, failure_lines
 from sweeper.report.tables import other_metrics
+from sweeper.search.confirmation import Standing
 from sweeper.store import reads
 from sweeper.store.connection import Store
 from sweeper.words.numbers import duration, number

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweeper.report.digest import Digest, sample
-from sweeper.space import Categorical, Int, Parameter, as_text
+from sweeper.search.space import Categorical, Int, Parameter, as_text
 from sweeper.words.records import TrialState
 
 MOST_READ = 10_000

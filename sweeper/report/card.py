@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sweeper.divergence import is_monitor
 from sweeper.report import answer, digest, lineage
 from sweeper.store.connection import Store
+from sweeper.trial.divergence import is_monitor
 from sweeper.words.numbers import duration, number, place, plain
 from sweeper.words.records import StudyRecord
 
 if TYPE_CHECKING:
-    from sweeper.handover import Kept
+    from sweeper.retraining.handover import Kept
 
 STORY = ("Best", "How sure", "Cost", "Ranges", "Failures")
 """Of the study's answer; what to do next is nobody's business any more."""

@@ -23,7 +23,7 @@ from sweeper.report import (
 )
 from sweeper.report.digest import JUDGED, Digest
 from sweeper.report.summary import options
-from sweeper.space import Categorical, Parameter, as_text
+from sweeper.search.space import Categorical, Parameter, as_text
 from sweeper.store.connection import Store
 from sweeper.words.numbers import duration, line, number, place, plain, reason
 from sweeper.words.records import TrialState

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweeper.handle import SEED
 from sweeper.store import reads
 from sweeper.store.connection import Store
+from sweeper.trial.handle import SEED
 from sweeper.words.errors import StoreError
 from sweeper.words.numbers import place
 from sweeper.words.records import StudyRecord
@@ -68,7 +68,7 @@ def of_best(store: Store, study: StudyRecord, numbers: Sequence[int], *, confirm
 
 def train_overrides(study: StudyRecord, params: Mapping[str, Any]) -> list[str]:
     """A trial's parameters, and what the study's command line had fixed, as Hydra overrides."""
-    from sweeper.config import trial_overrides  # OmegaConf comes along: 50 ms that only these commands pay
+    from sweeper.sweep.config import trial_overrides  # OmegaConf comes along: 50 ms that only these commands pay
 
     groups = {parameter["name"] for parameter in study.space if parameter.get("group")}
     return trial_overrides(study.config.get("fixed", []), groups, study.config.get("added", []), params)

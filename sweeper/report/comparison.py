@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from sweeper import environment
 from sweeper.judgement import space_now
+from sweeper.machine import environment
 from sweeper.report import places, tables
 from sweeper.report.digest import Scale, scale_of
 from sweeper.store import reads

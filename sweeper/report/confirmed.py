@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from rich.console import Console, RenderableType
 
-from sweeper.confirmation import Standing, Verdict, gather, optimism, verdicts
-from sweeper.plan import SEEDS, TOP, Confirm, Plan
 from sweeper.report import tables
+from sweeper.search.confirmation import Standing, Verdict, gather, optimism, verdicts
+from sweeper.search.plan import SEEDS, TOP, Confirm, Plan
 from sweeper.store import reads
 from sweeper.store.connection import Store
 from sweeper.words.numbers import number
@@ -51,7 +51,7 @@ def recommended(store: Store, study: StudyRecord, best: TrialRecord) -> str | No
     plan = Plan.from_json(study.plan)
     if not any(stage.sampler == "multi_fidelity" for stage in plan.stages) or study.confirmed is not None:
         return None
-    from sweeper.search import Search  # imports Optuna
+    from sweeper.search.search import Search  # imports Optuna
 
     chosen = next(iter(Search(store, study, plan).best(1)), best.number)
     if chosen == best.number:

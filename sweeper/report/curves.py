@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sweeper.divergence import is_monitor
 from sweeper.report.digest import Digest, sample
 from sweeper.store import reads
 from sweeper.store.connection import Store
+from sweeper.trial.divergence import is_monitor
 
 BEST, OTHERS = 4, 60
 MOST_POINTS, MOST_POINTS_BEHIND = 300, 60

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sweeper.borders import Verdict
 from sweeper.judgement import judge
-from sweeper.plan import Plan
 from sweeper.report.accounts import Ledger, held
 from sweeper.report.accounts import collect as ledger
 from sweeper.report.progress import Progress, snapshot
 from sweeper.report.timeline import Clock, Timeline
 from sweeper.report.timeline import collect as timeline
-from sweeper.space import Categorical, Int, Parameter, SearchSpace, as_text
+from sweeper.search.borders import Verdict
+from sweeper.search.plan import Plan
+from sweeper.search.space import Categorical, Int, Parameter, SearchSpace, as_text
 from sweeper.store import reads
 from sweeper.store.columns import Columns, trial_columns
 from sweeper.store.connection import Store

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from sweeper.borders import BorderKind, Verdict
 from sweeper.judgement import COLUMNS, collect, judge
 from sweeper.report import tables
+from sweeper.search.borders import BorderKind, Verdict
 from sweeper.words.numbers import number, plain
 
 WORDS = {

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.report.formats import as_csv, as_json, parquet_of, refuse_parquet
-from sweeper.report.newfile import whole
 from sweeper.report.selection import Selection
 from sweeper.store import columns
 from sweeper.store.connection import Store
+from sweeper.store.newfile import whole
 from sweeper.words.errors import ConfigError
 from sweeper.words.records import StudyRecord
 

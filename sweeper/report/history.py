@@ -7,10 +7,10 @@ from typing import Any
 
 from sweeper.report import ledger
 from sweeper.store import reads
+from sweeper.store.attempts import lives
 from sweeper.store.breaker import device_name
 from sweeper.store.columns import iso
 from sweeper.store.connection import Store
-from sweeper.store.ledger import lives
 from sweeper.words.numbers import MISSING, duration, line, place, plain, size
 from sweeper.words.records import StudyRecord
 

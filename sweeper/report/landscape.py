@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sweeper.report.digest import Digest, is_counted, sample
-from sweeper.space import Categorical, Parameter
+from sweeper.search.space import Categorical, Parameter
 from sweeper.store import reads
 from sweeper.store.connection import Store
 from sweeper.words.records import TrialRecord, TrialState
@@ -77,7 +77,7 @@ def _ped_anova(digest: Digest, trials: Sequence[TrialRecord]) -> dict[str, float
     """Nothing where it cannot tell, as for a metric that is the same for all."""
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-    from sweeper.sampling import to_optuna
+    from sweeper.search.proposer import to_optuna
 
     study = to_optuna(digest.space, trials, digest.study.direction)
     with warnings.catch_warnings():

@@ -8,9 +8,9 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from sweeper.plan import WORTH, Confirm, Plan, Stage
 from sweeper.report import tables
-from sweeper.space import Categorical, Parameter, SearchSpace
+from sweeper.search.plan import WORTH, Confirm, Plan, Stage
+from sweeper.search.space import Categorical, Parameter, SearchSpace
 from sweeper.store import reads
 from sweeper.store.columns import iso
 from sweeper.store.connection import Store

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from sweeper.borders import MIN_TRIALS, Verdict
 from sweeper.judgement import judge
-from sweeper.plan import Plan
 from sweeper.report import lineage
 from sweeper.report.progress import Progress, RangeStand, RunningTrial, StageStand
-from sweeper.space import Categorical, SearchSpace
+from sweeper.search.borders import MIN_TRIALS, Verdict
+from sweeper.search.plan import Plan
+from sweeper.search.space import Categorical, SearchSpace
 from sweeper.store import reads
 from sweeper.store.connection import Store
 from sweeper.words.records import StudyRecord, TrialRecord, TrialState

@@ -12,7 +12,7 @@ from sweeper.report import tables
 from sweeper.words.numbers import number, place, plain
 
 if TYPE_CHECKING:
-    from sweeper.ensemble import Built, Member
+    from sweeper.retraining.ensemble import Built, Member
 
 
 def columns(built: Built) -> list[str]:

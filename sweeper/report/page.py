@@ -18,10 +18,10 @@ from typing import Any
 from sweeper.report import chapters, digest, plots
 from sweeper.report.chapters import Parts, text
 from sweeper.report.digest import Digest
-from sweeper.report.newfile import whole
 from sweeper.report.summary import address
 from sweeper.store import reads
 from sweeper.store.connection import Store
+from sweeper.store.newfile import whole
 from sweeper.words.errors import ConfigError, StoreError
 from sweeper.words.numbers import duration, number
 from sweeper.words.records import StudyRecord

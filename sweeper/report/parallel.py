@@ -10,7 +10,7 @@ from typing import Any
 from sweeper.report.digest import Digest, is_counted, sample
 from sweeper.report.plots import Figure, colour_scale, short
 from sweeper.report.tables import short_names
-from sweeper.space import Categorical, Parameter, as_text
+from sweeper.search.space import Categorical, Parameter, as_text
 from sweeper.words.numbers import number
 
 MOST_LINES = 1_000

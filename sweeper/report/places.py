@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sweeper.space import Categorical, Parameter, SearchSpace
+from sweeper.search.space import Categorical, Parameter, SearchSpace
 from sweeper.words.numbers import number, plain
 
 LENGTH = 11

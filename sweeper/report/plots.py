@@ -15,7 +15,7 @@ from sweeper.report.axes import Axis, Mark, Span
 from sweeper.report.curves import Line, Panel
 from sweeper.report.digest import COUNTED, Digest, Scale, is_counted, sample
 from sweeper.report.landscape import Contour, Importance
-from sweeper.space import Categorical, Parameter, as_text
+from sweeper.search.space import Categorical, Parameter, as_text
 from sweeper.words.numbers import duration, line, plain
 from sweeper.words.records import TrialState
 

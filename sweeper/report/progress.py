@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sweeper.plan import Plan
 from sweeper.report.timeleft import Running, TimeLeft, time_left
+from sweeper.search.plan import Plan
 from sweeper.store import reads
+from sweeper.store.attempts import lives
 from sweeper.store.breaker import device_name
 from sweeper.store.connection import Store
-from sweeper.store.ledger import lives
 from sweeper.words.numbers import about, between
 from sweeper.words.records import FINISHED, Direction, Failure, StudyRecord, StudyState, TrialRecord, TrialState
 
 if TYPE_CHECKING:
-    from sweeper.borders import Verdict
+    from sweeper.search.borders import Verdict
 
 TRIALS, TRAININGS = "trials", "full trainings"
 LATEST = 8

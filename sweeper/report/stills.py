@@ -11,7 +11,7 @@ from sweeper.report import axes, curves, digest, landscape, plots
 from sweeper.report.axes import Axis, Mark
 from sweeper.report.digest import Digest
 from sweeper.report.landscape import Contour, Importance
-from sweeper.space import Categorical, as_text
+from sweeper.search.space import Categorical, as_text
 from sweeper.store.connection import Store
 from sweeper.words.errors import ConfigError
 from sweeper.words.numbers import line

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import IO
 
-from sweeper.borders import BorderKind
 from sweeper.report import confirmed, edges, tables
 from sweeper.report.progress import Progress, snapshot
+from sweeper.search.borders import BorderKind
 from sweeper.store import columns, reads
 from sweeper.store.connection import Store, default_url
 from sweeper.words.numbers import duration, line, place, plain, reason

@@ -10,9 +10,9 @@ from typing import Any
 from sweeper.report import accounts
 from sweeper.report.accounts import Held
 from sweeper.store import reads
+from sweeper.store.attempts import Attempt
 from sweeper.store.breaker import device_name
 from sweeper.store.connection import Store
-from sweeper.store.ledger import Attempt
 from sweeper.words.records import StudyRecord
 
 MAX_STRETCHES = 2_000

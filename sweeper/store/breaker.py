@@ -20,8 +20,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from sweeper.store.rows import next_revision, note_event
 from sweeper.store.schema import failing_devices, now, studies, trials, workers
+from sweeper.store.statements import next_revision, note_event
 from sweeper.words.records import Failure, StudyState, TrialState
 
 IN_A_ROW = 3

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from sweeper.store import breaker
+from sweeper.store.attempts import PROMOTED, TAKEN_UP, lost_seconds
 from sweeper.store.connection import Store
-from sweeper.store.ledger import PROMOTED, TAKEN_UP, lost_seconds
 from sweeper.store.reads import last_revision, trial_record
-from sweeper.store.rows import inserted, next_revision, note_event
 from sweeper.store.schema import now, studies, trials, workers
+from sweeper.store.statements import inserted, next_revision, note_event
 from sweeper.words.errors import LeaseLost
 from sweeper.words.records import Failure, Idle, Lease, StudyState, TrialRecord, TrialState
 from sweeper.words.seeds import derive
 
 if TYPE_CHECKING:
-    from sweeper.load import Load
+    from sweeper.machine.meters import Load
 
 LEASE_SECONDS = 60.0
 MAX_ATTEMPTS = 3

@@ -18,8 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from sweeper import process
-from sweeper.store import schema
+from sweeper.store import process, schema
 from sweeper.words.errors import StoreError
 
 BUSY_TIMEOUT_SECONDS = 60

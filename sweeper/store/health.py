@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from sweeper.store.claims import put_back
 from sweeper.store.connection import Store
-from sweeper.store.rows import note_event
 from sweeper.store.schema import checkpoints, epochs, events, now, studies, trials, workers
+from sweeper.store.statements import note_event
 from sweeper.words.records import StudyRecord, TrialState
 
 MAX_DAMAGE = 20

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeper.store.connection import Store
-from sweeper.store.rows import note_event
 from sweeper.store.schema import epochs, trials
+from sweeper.store.statements import note_event
 from sweeper.store.writes import insert_study
 
 Rows = Sequence[Mapping[str, Any]]

@@ -13,13 +13,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from sweeper import process
-from sweeper.store import breaker
+from sweeper.store import breaker, process
 from sweeper.store.claims import LEASE_SECONDS
 from sweeper.store.connection import Store
 from sweeper.store.reads import nothing_rests_on
-from sweeper.store.rows import inserted, next_revision, note_event, upsert
 from sweeper.store.schema import checkpoints, epochs, moves, now, stages, studies, trials
+from sweeper.store.statements import inserted, next_revision, note_event, upsert
 from sweeper.words.errors import LeaseLost, StoreError, StudyTaken
 from sweeper.words.records import EpochReport, Failure, Lease, StudyState, TrialState
 

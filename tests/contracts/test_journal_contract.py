@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from sweeper import checkpoint
-from sweeper.handle import FolderJournal, Trial
-from sweeper.journal import StoreJournal
-from sweeper.leave import Leave
+from sweeper.engine.journal import StoreJournal
+from sweeper.engine.leave import Leave
 from sweeper.store import claims, reads, writes
+from sweeper.trial import checkpoint
+from sweeper.trial.handle import FolderJournal, Trial
 from sweeper.words.records import EpochReport, Lease
 
 

@@ -42,8 +42,9 @@ import lesson
 import mutants
 from sqlalchemy.engine.default import DefaultDialect
 
-from sweeper import checkpoint, worker
+from sweeper.engine import worker
 from sweeper.store import claims
+from sweeper.trial import checkpoint
 
 TRIALS, EPOCHS = 2, 3
 KINDS = ("fsync", "replace", "link", "unlink", "mkdir", "commit", "write")

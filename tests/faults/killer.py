@@ -67,7 +67,7 @@ def at_work(database: Path, among: Iterable[int] | None = None) -> list[int]:
 def _is_worker(pid: int) -> bool:
     """Not a stranger that got the number of a worker that is gone."""
     try:
-        return b"sweeper.supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"sweeper.machine.supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 

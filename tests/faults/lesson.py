@@ -20,7 +20,7 @@ import numpy
 import torch
 
 import sweeper
-from sweeper import api
+from sweeper.sweep import run as api
 
 STUDY = "lesson"
 Hook = Callable[[sweeper.Trial, int], None]

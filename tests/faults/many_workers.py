@@ -16,13 +16,13 @@ from pathlib import Path
 import optuna  # noqa: F401
 
 import sweeper
-import sweeper.search
-from sweeper.opening import StudySettings, open_study
-from sweeper.plan import make_plan
-from sweeper.space import Float, SearchSpace
+import sweeper.search.search
+from sweeper.engine.opening import StudySettings, open_study
+from sweeper.engine.worker import Worker, WorkerSettings
+from sweeper.search.plan import make_plan
+from sweeper.search.space import Float, SearchSpace
 from sweeper.store.connection import Store
 from sweeper.words.records import Direction
-from sweeper.worker import Worker, WorkerSettings
 
 STUDY = "many"
 

@@ -37,7 +37,7 @@ def no_fence() -> None:
 
 def checkpoint_before_report() -> None:
     """A kill between the two loses the epoch's report, for the resume goes on behind it."""
-    from sweeper.journal import StoreJournal
+    from sweeper.engine.journal import StoreJournal
 
     report, point_to = StoreJournal.report, StoreJournal.point_to
 
@@ -67,7 +67,7 @@ def plain_save() -> None:
 
     import torch
 
-    from sweeper import checkpoint
+    from sweeper.trial import checkpoint
 
     def write(content: Any, temporary: Any, path: Any) -> tuple[str, int]:
         memory = io.BytesIO()

@@ -7,8 +7,7 @@ import os
 
 import sqlalchemy as sa
 
-from sweeper import process
-from sweeper.store import breaker, claims, reads, schema, writes
+from sweeper.store import breaker, claims, process, reads, schema, writes
 from sweeper.store.connection import Store
 from sweeper.words.records import EpochReport, Failure, Lease, TrialState
 

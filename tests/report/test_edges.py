@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeper.borders import BorderKind, Verdict
 from sweeper.report import edges, tables
 from sweeper.report.formats import as_csv, as_json
+from sweeper.search.borders import BorderKind, Verdict
 from sweeper.store import writes
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeper.load import Load
+from sweeper.machine.meters import Load
 from sweeper.report import ledger, standing
 from sweeper.report.progress import snapshot
 from sweeper.store import claims

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from sweeper.borders import BorderKind, Verdict
 from sweeper.report.live import LiveView, curve, screen, view_for
 from sweeper.report.plain import SILENCE_SECONDS, PlainView
 from sweeper.report.progress import PausedDevice, Progress, RangeStand, RunningTrial, StageStand, WorkerStand
+from sweeper.search.borders import BorderKind, Verdict
 from sweeper.words.records import Direction, Failure, StudyState, TrialRecord, TrialState
 
 PARAMS = {"optimizer.lr": 0.00123456, "optimizer.weight_decay": 1.23456e-6, "model.activation": "relu"}

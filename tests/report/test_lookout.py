@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeper.borders import MIN_TRIALS
 from sweeper.report import lookout
 from sweeper.report.lookout import EVERY, Lookout
 from sweeper.report.progress import snapshot
-from sweeper.space import SearchSpace
+from sweeper.search.borders import MIN_TRIALS
+from sweeper.search.space import SearchSpace
 from sweeper.store import reads, schema, writes
 from sweeper.words.records import EpochReport, TrialState
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from sweeper.report import accounts, answer, axes, curves, digest, landscape, parallel, plots, timeline
-from sweeper.store import ledger, reads, schema
+from sweeper.store import attempts, reads, schema
 
 sweeps = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "sweeps.py")))
 
@@ -165,7 +165,7 @@ def test_a_promoted_trial_is_two_stretches(store, found) -> None:
     update(store, schema.epochs, at, attempt=2, reported=schema.epochs.c.reported + 50)
     here = schema.trials.c.number == number
     update(store, schema.trials, here, attempt=2, finished=schema.trials.c.finished + 50)
-    turns = next(each for each in ledger.turns(store, found.study.id) if each.number == number)
+    turns = next(each for each in attempts.turns(store, found.study.id) if each.number == number)
     first, second = turns.attempts
     assert (first.number, second.number, first.worker) == (number, number, None)  # no event has kept who held it
     assert second.begin == pytest.approx(first.end + 50)

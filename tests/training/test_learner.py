@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from sweeper import checkpoint
 from sweeper.training import averaging, datasets, models
 from sweeper.training.learner import Learner
+from sweeper.trial import checkpoint
 from sweeper.words.errors import ConfigError
 
 CONFIG = {

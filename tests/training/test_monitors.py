@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sweeper.divergence import MONITORS, is_monitor
 from sweeper.training import datasets, models
 from sweeper.training.learner import Learner
 from sweeper.training.monitors import MOST_LAYERS, STEPS, Monitors
+from sweeper.trial.divergence import MONITORS, is_monitor
 
 
 @pytest.fixture(autouse=True)

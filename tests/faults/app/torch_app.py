@@ -8,7 +8,7 @@ from pathlib import Path
 import hydra
 
 import sweeper
-from sweeper import multirun
+from sweeper.sweep import multirun
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import lesson

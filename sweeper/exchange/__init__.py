@@ -1,5 +1,0 @@
-"""Studies in the hands of other tools: live through Optuna's storage interface, as a database of Optuna's, and back."""
-
-from sweeper.exchange.storage import LiveStorage, optuna_storage
-
-__all__ = ["LiveStorage", "optuna_storage"]
