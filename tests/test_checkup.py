@@ -20,14 +20,14 @@ from sweeper.check.cost import cost
 from sweeper.check.rates import LrCheck, Ramp
 from sweeper.check.rates import judged as judged_rate
 from sweeper.check.stopwatch import EPOCHS, Stopwatch
+from sweeper.check.training.finding import Finding, Verdict, fails, passes, unknown
+from sweeper.check.training.survey import SurveyDone
 from sweeper.cli import app
 from sweeper.machine.devices import slots
 from sweeper.report import checkup
 from sweeper.search.plan import make_plan
 from sweeper.search.space import Categorical, Float, Int, SearchSpace, When
 from sweeper.sweep import gate
-from sweeper.training.checks.finding import Finding, Verdict, fails, passes, unknown
-from sweeper.training.checks.survey import SurveyDone
 from sweeper.training.lr_range import analyse, geometric
 from sweeper.words.errors import ConfigError
 

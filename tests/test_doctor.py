@@ -16,9 +16,9 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from sweeper import doctor
+from sweeper.check import doctor
+from sweeper.check.doctor import Verdict, database, machine, workers
 from sweeper.cli import app
-from sweeper.doctor import Verdict, database, machine, workers
 from sweeper.machine.devices import MIB, Gpu
 from sweeper.store import claims, connection, process, reads, schema, writes
 from sweeper.store.connection import Store

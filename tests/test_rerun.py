@@ -73,9 +73,7 @@ def swept(tmp_path_factory) -> Path:
         (folder / name).write_text(text)
     for name, text in NETS.items():
         (folder / "net" / f"{name}.yaml").write_text(text)
-    done = forks.script(
-        folder / "train.py", "--multirun", "hydra.sweeper.search=random", "epochs=4", folder=folder
-    )
+    done = forks.script(folder / "train.py", "--multirun", "hydra.sweeper.search=random", "epochs=4", folder=folder)
     assert done.returncode == 0, done.stderr
     return folder
 

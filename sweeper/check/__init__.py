@@ -1,7 +1,7 @@
 """A person's training script looked over before a sweep, as it stands: nothing needs to be written into it.
 
 It runs in fresh processes, with its own overrides. There `sweeper.current_trial()` gives a trial without an end, and
-PyTorch is watched (`sweeper.training.ramp`, `sweeper.training.checks`): so any script that trains with PyTorch can be
+PyTorch is watched (`sweeper.check.ramp`, `sweeper.check.training`): so any script that trains with PyTorch can be
 looked over, also one that knows nothing of `sweeper`. It leaves nothing behind.
 
 script     the script, its overrides, and what its config says of the sweep

@@ -17,9 +17,9 @@ from sweeper.check.cost import cost
 from sweeper.check.rates import NAME as RATE
 from sweeper.check.rates import LrCheck, Ramp, judged, lr_of_record
 from sweeper.check.script import Sweep, command, run, slots_of, sweep_of, text
+from sweeper.check.training.finding import Finding, Verdict, fails, passes, unknown
 from sweeper.machine.devices import Slot
 from sweeper.search.plan import Plan, make_plan
-from sweeper.training.checks.finding import Finding, Verdict, fails, passes, unknown
 from sweeper.trial.handle import OBJECTIVE
 from sweeper.words.errors import ConfigError, SpaceError, SweeperError
 from sweeper.words.numbers import plain

@@ -95,7 +95,7 @@ def _run_script(words: Sequence[str]) -> None:
     if function is None:
         runpy.run_path(file, run_name="__main__")
         return
-    from sweeper.training.checks.task import rehearse
+    from sweeper.check.training.task import rehearse
 
     rehearse(runpy.run_path(file)[function]())
 
@@ -104,7 +104,7 @@ def _run_script(words: Sequence[str]) -> None:
 
 
 def _ramps(request: Mapping[str, Any]) -> None:
-    from sweeper.training.ramp import RampsDone, watched
+    from sweeper.check.ramp import RampsDone, watched
 
     place = Path(request["place"])
     with (
@@ -120,7 +120,7 @@ def _ramps(request: Mapping[str, Any]) -> None:
 @contextlib.contextmanager
 def _climb(place: Path, ramp: Ramp) -> Iterator[tuple[Any, Callable[[], None]]]:
     """Ramps that write each step down, and what to call when the script has ended before them."""
-    from sweeper.training.ramp import Ramps
+    from sweeper.check.ramp import Ramps
 
     with open(place / "ramps.jsonl", "w", encoding="utf-8", buffering=1) as record:
 
@@ -296,9 +296,9 @@ class _InTurn:
 
 
 def _survey(request: Mapping[str, Any]) -> None:
-    from sweeper.training.checks import examination
-    from sweeper.training.checks.survey import Survey, SurveyDone, surveyed
-    from sweeper.training.ramp import RampsDone, watched
+    from sweeper.check.ramp import RampsDone, watched
+    from sweeper.check.training import examination
+    from sweeper.check.training.survey import Survey, SurveyDone, surveyed
 
     place, ramp = Path(request["place"]), request.get("ramp")
     trial = _trial(place)
@@ -334,8 +334,8 @@ def _survey(request: Mapping[str, Any]) -> None:
 def _corner(request: Mapping[str, Any]) -> None:
     import torch
 
-    from sweeper.training.checks.survey import SurveyDone
-    from sweeper.training.ramp import watched
+    from sweeper.check.ramp import watched
+    from sweeper.check.training.survey import SurveyDone
 
     place, started = Path(request["place"]), time.monotonic()
     if request["threads"]:

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from numbers import Real
 from typing import Any
 
+from sweeper.check.training.finding import Finding, fails, passes, unknown
 from sweeper.machine.devices import Slot
 from sweeper.search.space import Categorical, Parameter, SearchSpace, is_a
 from sweeper.sweep.config import trial_overrides
-from sweeper.training.checks.finding import Finding, fails, passes, unknown
 from sweeper.words.numbers import size
 
 NAME = "corners"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.check.script import command, hydra_words, rate_of, run, text
-from sweeper.training.checks.finding import Finding, fails, passes, unknown
+from sweeper.check.training.finding import Finding, fails, passes, unknown
 from sweeper.training.lr_range import Curve, LrRange, analyse, geometric
 from sweeper.words.errors import ConfigError
 from sweeper.words.numbers import number

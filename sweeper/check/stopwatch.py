@@ -41,7 +41,7 @@ class Stopwatch:
             self._end()
 
     def _end(self) -> None:
-        from sweeper.training.checks.survey import SurveyDone
+        from sweeper.check.training.survey import SurveyDone
 
         raise SurveyDone
 

@@ -14,7 +14,7 @@ from sweeper.report.formats import Format
 from sweeper.words.errors import SweeperError
 
 if TYPE_CHECKING:
-    from sweeper.doctor import Finding, Repair
+    from sweeper.check.doctor import Finding, Repair
 
 
 @app.command()
@@ -32,7 +32,7 @@ def doctor(
 
     Looks over store, studies, checkpoints, disk and machine; exit code 1 where something is wrong.
     """
-    from sweeper.doctor import Verdict, examine
+    from sweeper.check.doctor import Verdict, examine
 
     found = examine(store, study, deep=deep)
     if not fix:
@@ -49,7 +49,7 @@ def doctor(
 
 
 def _show(found: list[Finding], format: Format, store: str, study: str | None) -> None:
-    from sweeper.doctor import COLUMNS
+    from sweeper.check.doctor import COLUMNS
     from sweeper.report import checkup
 
     rows = [finding.as_row() for finding in found]

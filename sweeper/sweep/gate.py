@@ -13,12 +13,12 @@ from typing import Any
 from sweeper.check.checkup import Checkup, Wish, check_script, show_log
 from sweeper.check.corners import Corner, corners, words_of
 from sweeper.check.script import Sweep
+from sweeper.check.training.finding import Verdict
 from sweeper.machine import devices
 from sweeper.report.checkup import brief, drawn
 from sweeper.report.tables import page
 from sweeper.search.space import SearchSpace
 from sweeper.sweep.config import FrozenConfig
-from sweeper.training.checks.finding import Verdict
 from sweeper.words.errors import ConfigError, SweeperError
 
 log = logging.getLogger("sweeper")

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
+from sweeper.check.ramp import Ramps, RampsDone, lr_range_of, watched
 from sweeper.training.lr_range import geometric
-from sweeper.training.ramp import Ramps, RampsDone, lr_range_of, watched
 from sweeper.words.errors import ConfigError
 
 

@@ -13,6 +13,7 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
+
 from sweeper.search.optuna.storage import Mirrored, notes
 from sweeper.search.samplers import quiet
 from sweeper.store.connection import Store

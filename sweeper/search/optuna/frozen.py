@@ -14,6 +14,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
+
 from sweeper.search.proposer import OptunaSpace, copied_outcome
 from sweeper.store.news import Dated
 

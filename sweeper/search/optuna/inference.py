@@ -8,6 +8,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
+
 from sweeper.search.space import Categorical, Float, Int, Parameter, SearchSpace, When
 
 Params = Mapping[str, Any]

@@ -21,6 +21,7 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
+
 from sweeper.report.progress import is_complete
 from sweeper.search.optuna.frozen import NUMBERS, frozen, missing, redressed
 from sweeper.search.plan import Plan

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sweeper.training.checks.finding import Finding, fails, listed, passes, short, unknown
-from sweeper.training.checks.sightings import Seen
+from sweeper.check.training.finding import Finding, fails, listed, passes, short, unknown
+from sweeper.check.training.sightings import Seen
 
 NAME = "inputs"
 WIDE, NARROW = 10.0, 0.01

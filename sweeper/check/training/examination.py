@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sweeper.training.checks.chance import HOW_SEEN, chance
-from sweeper.training.checks.finding import Finding, unknown
-from sweeper.training.checks.gradients import NAME as GRADIENTS
-from sweeper.training.checks.gradients import gradients
-from sweeper.training.checks.inputs import inputs
-from sweeper.training.checks.labels import balance, labels
-from sweeper.training.checks.movement import movement, symmetry, zeroing
-from sweeper.training.checks.outputs import outputs
-from sweeper.training.checks.overfit import NAME as OVERFIT
-from sweeper.training.checks.overfit import SECONDS, overfit
-from sweeper.training.checks.regularisation import regularisation
-from sweeper.training.checks.split import modes, overlap
-from sweeper.training.checks.steps import steps
-from sweeper.training.checks.survey import Survey
+from sweeper.check.training.chance import HOW_SEEN, chance
+from sweeper.check.training.finding import Finding, unknown
+from sweeper.check.training.gradients import NAME as GRADIENTS
+from sweeper.check.training.gradients import gradients
+from sweeper.check.training.inputs import inputs
+from sweeper.check.training.labels import balance, labels
+from sweeper.check.training.movement import movement, symmetry, zeroing
+from sweeper.check.training.outputs import outputs
+from sweeper.check.training.overfit import NAME as OVERFIT
+from sweeper.check.training.overfit import SECONDS, overfit
+from sweeper.check.training.regularisation import regularisation
+from sweeper.check.training.split import modes, overlap
+from sweeper.check.training.steps import steps
+from sweeper.check.training.survey import Survey
 
 
 def seen(survey: Survey) -> list[Finding]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sweeper.training.checks.finding import Finding, fails, listed, passes, unknown
-from sweeper.training.checks.sightings import ParameterSeen
+from sweeper.check.training.finding import Finding, fails, listed, passes, unknown
+from sweeper.check.training.sightings import ParameterSeen
 
 
 def movement(parameters: list[ParameterSeen], steps: int, loaded: bool) -> Finding:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sweeper.training.checks.finding import Finding, fails, listed, passes, unknown
-from sweeper.training.checks.task import Loss, Task
+from sweeper.check.training.finding import Finding, fails, listed, passes, unknown
+from sweeper.check.training.task import Loss, Task
 from sweeper.words.errors import ConfigError
 
 NAME = "gradients"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from sweeper.training.checks.finding import Finding, fails, listed, passes, short, unknown
-from sweeper.training.checks.sightings import CLASSES, Call, Seen
+from sweeper.check.training.finding import Finding, fails, listed, passes, short, unknown
+from sweeper.check.training.sightings import CLASSES, Call, Seen
 
 RATIO = 10.0
 """How many times the rarest class the largest may have."""

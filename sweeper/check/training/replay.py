@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sweeper.training.checks.sightings import Call, Seen
-from sweeper.training.checks.task import Task
+from sweeper.check.training.sightings import Call, Seen
+from sweeper.check.training.task import Task
 
 Path = Callable[[Any], Tensor]
 """From what the model returns to what the loss gets."""

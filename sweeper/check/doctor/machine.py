@@ -6,7 +6,7 @@ import subprocess
 import sys
 from importlib import metadata
 
-from sweeper.doctor.finding import Finding, Verdict, fine
+from sweeper.check.doctor.finding import Finding, Verdict, fine
 from sweeper.machine import devices
 from sweeper.words.numbers import size
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from sweeper.training.checks.finding import Finding, fails, passes, short, unknown
-from sweeper.training.checks.sightings import Call, Kind
+from sweeper.check.training.finding import Finding, fails, passes, short, unknown
+from sweeper.check.training.sightings import Call, Kind
 
 NAME = "chance"
 HIGH, LOW = 2.0, 0.5
@@ -52,7 +52,7 @@ def chance(first: Call | None, value: float | None, loaded: bool) -> Finding:
 
 HOW_SEEN = (
     "Use a loss of torch.nn.functional or an nn.Module called with (outputs, targets); or name a function that returns "
-    "a sweeper.training.checks.task.Task: sweeper check FILE:FUNCTION."
+    "a sweeper.check.training.task.Task: sweeper check FILE:FUNCTION."
 )
 
 

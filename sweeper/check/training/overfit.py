@@ -11,8 +11,8 @@ import time
 
 import torch
 
-from sweeper.training.checks.finding import Finding, fails, passes, short, unknown
-from sweeper.training.checks.task import Task, without_dropout
+from sweeper.check.training.finding import Finding, fails, passes, short, unknown
+from sweeper.check.training.task import Task, without_dropout
 from sweeper.words.errors import ConfigError
 
 NAME = "overfit"

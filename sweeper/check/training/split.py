@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sweeper.training.checks.finding import Finding, fails, passes, unknown
-from sweeper.training.checks.sightings import Seen
+from sweeper.check.training.finding import Finding, fails, passes, unknown
+from sweeper.check.training.sightings import Seen
 
 LEAKS = 0.01
 """Share of the validation set that may be in the training set: data sets hold a few examples twice."""

@@ -1,7 +1,7 @@
 """Watches the first epoch of a training that knows nothing of it.
 
 Modules are seen by PyTorch's hooks for all of them, losses by a mode that hears each call of torch.nn.functional,
-steps by the optimizers' hooks (`sweeper.training.ramp.watched`). The outermost module whose parameters the optimizer
+steps by the optimizers' hooks (`sweeper.check.ramp.watched`). The outermost module whose parameters the optimizer
 has is the model; what it gets while gradients are wanted is training, the rest validation.
 """
 
@@ -23,20 +23,11 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 from torch.overrides import TorchFunctionMode
 
-from sweeper.training.checks.regularisation import Decay
-from sweeper.training.checks.replay import path, replayed
-from sweeper.training.checks.sightings import (
-    LOSSES,
-    NORMS,
-    Call,
-    Kind,
-    ParameterSeen,
-    Seen,
-    digests,
-    units_alike,
-)
-from sweeper.training.checks.split import Batch
-from sweeper.training.checks.task import Task
+from sweeper.check.training.regularisation import Decay
+from sweeper.check.training.replay import path, replayed
+from sweeper.check.training.sightings import LOSSES, NORMS, Call, Kind, ParameterSeen, Seen, digests, units_alike
+from sweeper.check.training.split import Batch
+from sweeper.check.training.task import Task
 
 SECONDS = 20.0
 FIRST = 10
@@ -227,7 +218,7 @@ class Survey:
     def _evaluates(self) -> bool:
         return self.trains is True and not self._graded[-1].training
 
-    # ---- steps (see sweeper.training.ramp.Watcher) -------------------------------------------------------------------
+    # ---- steps (see sweeper.check.ramp.Watcher) -------------------------------------------------------------------
 
     @careful
     def before_backward(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.doctor.finding import Finding, Repair, Verdict, counted, fine
+from sweeper.check.doctor.finding import Finding, Repair, Verdict, counted, fine
 from sweeper.store import claims, health, process, reads
 from sweeper.store.connection import Store
 from sweeper.words.numbers import duration, plain

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeper.doctor.finding import Finding, Repair, Verdict, counted, fine
+from sweeper.check.doctor.finding import Finding, Repair, Verdict, counted, fine
 from sweeper.store import health, reads
 from sweeper.store.attempts import lives
 from sweeper.store.connection import Store

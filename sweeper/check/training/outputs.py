@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sweeper.training.checks.finding import Finding, fails, passes, unknown
-from sweeper.training.checks.sightings import Call, Kind
+from sweeper.check.training.finding import Finding, fails, passes, unknown
+from sweeper.check.training.sightings import Call, Kind
 
 NAME = "outputs"
 

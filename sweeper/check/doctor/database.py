@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sweeper.doctor.finding import Finding, Repair, Verdict, counted, fine
+from sweeper.check.doctor.finding import Finding, Repair, Verdict, counted, fine
 from sweeper.report.summary import address
 from sweeper.store import health, reads
 from sweeper.store.connection import Store, file_system, unfinished

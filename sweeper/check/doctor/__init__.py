@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from sweeper.doctor import checkpoints, database, machine, workers
-from sweeper.doctor.finding import COLUMNS, Finding, Repair, Verdict
+from sweeper.check.doctor import checkpoints, database, machine, workers
+from sweeper.check.doctor.finding import COLUMNS, Finding, Repair, Verdict
 from sweeper.store import reads
 from sweeper.store.connection import Store, sqlite_path
 from sweeper.words.errors import StoreError
