@@ -16,9 +16,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
-from sweeper.report.live import screen
-from sweeper.report.lookout import Lookout
-from sweeper.report.progress import Progress, snapshot
+from sweeper.analysis.lookout import Lookout
+from sweeper.analysis.progress import Progress, snapshot
+from sweeper.report.terminal.live import screen
 from sweeper.store import reads
 from sweeper.store.connection import Store
 

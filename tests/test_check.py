@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from sweeper import check
 from sweeper.check.rates import climbed
 from sweeper.cli import app
-from sweeper.report import ramp as report
+from sweeper.report.terminal import ramp as report
 from sweeper.training.lr_range import analyse, geometric
 from sweeper.words.errors import ConfigError
 
@@ -162,7 +162,7 @@ def test_without_matplotlib_a_plot_is_refused_before_the_training(folder: Path, 
 
 
 def test_the_command_needs_no_torch(folder: Path) -> None:
-    code = "import sys, sweeper.check, sweeper.report.ramp; print('torch' in sys.modules)"
+    code = "import sys, sweeper.check, sweeper.report.terminal.ramp; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

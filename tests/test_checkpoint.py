@@ -113,7 +113,7 @@ def test_saving_draws_no_random_number(tmp_path):
 
 def test_importing_it_does_not_import_torch():
     code = "import sys, sweeper.trial.checkpoint; sys.exit('torch' in sys.modules)"
-    root = Path(checkpoints.__file__).parents[1]
+    root = Path(checkpoints.__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 
 
@@ -489,7 +489,7 @@ for kill in range(12):
 
 def test_kill_9_while_saving_never_leaves_an_unreadable_checkpoint(tmp_path):
     folder = tmp_path / "checkpoints"
-    root = Path(checkpoints.__file__).parents[1]
+    root = Path(checkpoints.__file__).parents[2]
     subprocess.run([sys.executable, "-c", KILL, folder, tmp_path / "ready"], cwd=root, check=True, timeout=120)
     files = list(folder.glob("*.pt"))
     assert files

@@ -24,7 +24,7 @@ from sweeper.check.training.finding import Finding, Verdict, fails, passes, unkn
 from sweeper.check.training.survey import SurveyDone
 from sweeper.cli import app
 from sweeper.machine.devices import slots
-from sweeper.report import checkup
+from sweeper.report.terminal import checkup
 from sweeper.search.plan import make_plan
 from sweeper.search.space import Categorical, Float, Int, SearchSpace, When
 from sweeper.sweep import gate

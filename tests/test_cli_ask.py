@@ -17,7 +17,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from sweeper.cli import app
-from sweeper.report import formats, watching
+from sweeper.report import formats
+from sweeper.report.terminal import watch
 from sweeper.store import writes
 from sweeper.sweep.study import load_study
 from sweeper.words.records import EpochReport, Failure, TrialState
@@ -425,7 +426,7 @@ def test_watching_ends_with_the_study_and_by_ctrl_c(filled: str, monkeypatch: py
         if len(looks) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(watching.time, "sleep", pause)
+    monkeypatch.setattr(watch.time, "sleep", pause)
     assert "4 done before" in ask("status", "--watch").stdout
     assert len(looks) == 2
     store = filling.Store(filled)

@@ -12,8 +12,8 @@ import forks
 import pytest
 
 import sweeper
-from sweeper.report import confirmed, lineage, sheet
-from sweeper.report.progress import snapshot
+from sweeper.analysis.progress import snapshot
+from sweeper.report.terminal import confirmed, sheet, stages
 from sweeper.search.confirmation import Repeated, verdicts
 from sweeper.search.plan import Plan
 from sweeper.search.search import Search
@@ -278,7 +278,7 @@ def test_the_sheet_the_stages_and_the_progress_know_repeats(sweep):
     study = sweep()
     store, record = study._store, study.record
     assert sheet.collect(store, record, 7)["repeats"] in study.confirmed().number.tolist()
-    *_, row = lineage.collect(store, record)["stages"]
+    *_, row = stages.collect(store, record)["stages"]
     assert (row["name"], row["trials"], row["complete"]) == ("confirm", 6, 6)
     progress = snapshot(store, record)
     assert (progress.complete, progress.done, progress.budget) == (True, 12, 12)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from experiments.benchmarks.diseases import CASES, WELL, blinded, table, train
-from sweeper.diagnosis import MOST, Run, Severity, of_study, of_trial, well
+from sweeper.analysis.diagnosis import MOST, Run, Severity, of_study, of_trial, well
 from sweeper.search.space import Categorical, Float, SearchSpace
 from sweeper.trial.divergence import EXPLODED, lost
 from sweeper.words.records import Direction, Failure, TrialRecord, TrialState

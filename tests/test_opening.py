@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
+from sweeper.analysis.progress import is_complete
 from sweeper.engine import opening
 from sweeper.engine.opening import as_begun, direction_of, open_study, study_changes
-from sweeper.report.progress import is_complete
 from sweeper.search.plan import Plan, make_plan
 from sweeper.search.space import Categorical, Float, SearchSpace
 from sweeper.store import claims, process, reads, writes

@@ -7,7 +7,7 @@ import math
 import pytest
 
 import sweeper
-from sweeper.report import lineage
+from sweeper.report.terminal import stages as lineage
 from sweeper.store import reads
 from sweeper.words.errors import StudyChanged
 from sweeper.words.records import StudyState

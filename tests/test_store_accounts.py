@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from sweeper.report import accounts
+from sweeper.analysis import accounts
 from sweeper.store import attempts, claims, reads, schema, writes
 from sweeper.store.connection import Store
 from sweeper.words.records import EpochReport, Failure, Lease, TrialRecord, TrialState

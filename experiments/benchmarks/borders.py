@@ -1,4 +1,4 @@
-"""How often border verdicts are wrong on random data, how soon they are right: the figures of sweeper/search/borders.py.
+"""How often border verdicts are wrong on random data, how soon they are right: figures of sweeper/search/borders.py.
 
 python -m experiments.benchmarks.borders                       false alarms and power, random and TPE: half an hour
 python -m experiments.benchmarks.borders --studies 10          a look, in a few minutes

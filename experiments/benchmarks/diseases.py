@@ -25,7 +25,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sweeper.diagnosis import Run, of_trial
+from sweeper.analysis.diagnosis import Run, of_trial
 from sweeper.training import datasets
 from sweeper.training.data import Data
 from sweeper.training.goals import CLASSIFICATION

@@ -25,7 +25,7 @@ from experiments.benchmarks.borders import Loss, irrelevant, noise, show
 from experiments.benchmarks.lcbench import COLUMNS, EPOCHS, TUNING, LCBench, Task
 from experiments.benchmarks.results import interval
 from experiments.benchmarks.search_quality import Train, best_by
-from sweeper import judgement
+from sweeper.analysis import borders as judgement
 from sweeper.search import borders
 from sweeper.search.borders import BorderKind, Verdict
 from sweeper.store import reads

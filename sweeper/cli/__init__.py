@@ -9,22 +9,22 @@ from __future__ import annotations
 import sys
 
 from sweeper.cli import questions, comparisons, diagnose, sql, pictures, exchange  # isort: skip  # the order of --help
-from sweeper.cli import changes, check, again, keeping, health  # isort: skip
+from sweeper.cli import changes, check, rerun, models, doctor  # isort: skip
 from sweeper.cli.app import app
 
 __all__ = [
-    "again",
     "app",
     "changes",
     "check",
     "comparisons",
     "diagnose",
+    "doctor",
     "exchange",
-    "health",
-    "keeping",
     "main",
+    "models",
     "pictures",
     "questions",
+    "rerun",
     "sql",
 ]
 

@@ -26,8 +26,9 @@ def retry(
     if bool(numbers) + all + (reason is not None) != 1:
         raise typer.BadParameter("give the numbers of trials, or --all, or --reason REASON")
     opened, record = open_study(store, study)
-    from sweeper.report import causes, effects
-    from sweeper.report.progress import snapshot
+    from sweeper.analysis.progress import snapshot
+    from sweeper.cli import effects
+    from sweeper.report.terminal import causes
     from sweeper.store import reads, writes
 
     chosen = sorted(set(numbers or causes.numbers(opened, record, reason)))
@@ -70,12 +71,12 @@ def set_(
     study: StudyName = None,
 ) -> None:
     """Change the budget and the number of workers while the study runs."""
-    from sweeper.report.settings import check_workers, parse
+    from sweeper.cli.settings import check_workers, parse
 
     asked = parse(changes)
     opened, record = open_study(store, study)
-    from sweeper.report import effects
-    from sweeper.report.progress import snapshot
+    from sweeper.analysis.progress import snapshot
+    from sweeper.cli import effects
     from sweeper.search.plan import Plan
     from sweeper.store import reads, writes
 
@@ -107,7 +108,7 @@ def hide(
     if not why.strip():
         raise typer.BadParameter("say why in a word or more", param_hint="--why")
     opened, record = open_study(store, study)
-    from sweeper.report import effects
+    from sweeper.cli import effects
     from sweeper.store import writes
 
     writes.hide(opened, record.id, numbers, why.strip())
@@ -118,7 +119,7 @@ def hide(
 def unhide(numbers: Numbers, store: StoreUrl = DEFAULT_STORE, study: StudyName = None) -> None:
     """Let hidden trials count again."""
     opened, record = open_study(store, study)
-    from sweeper.report import effects
+    from sweeper.cli import effects
     from sweeper.store import writes
 
     writes.unhide(opened, record.id, numbers)
@@ -128,8 +129,8 @@ def unhide(numbers: Numbers, store: StoreUrl = DEFAULT_STORE, study: StudyName =
 def _turn(url: str, name: str | None, state: StudyState) -> None:
     """Open, pause or stop a study; where it stands so already nothing is written."""
     store, study = open_study(url, name)
-    from sweeper.report import effects
-    from sweeper.report.progress import snapshot
+    from sweeper.analysis.progress import snapshot
+    from sweeper.cli import effects
     from sweeper.store import process, reads, writes
 
     if state is StudyState.PAUSED and study.state == StudyState.STOPPED:

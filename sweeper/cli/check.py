@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.cli.answers import tell
 from sweeper.cli.app import In, app
+from sweeper.cli.printing import tell
 from sweeper.report.formats import Format
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def check(
         return
     from sweeper.check import Wish, check_script
     from sweeper.check.checkup import show_log
-    from sweeper.report import checkup
+    from sweeper.report.terminal import checkup
     from sweeper.sweep.gate import QUICK_SECONDS
 
     default = Wish()
@@ -71,7 +71,7 @@ def check(
 
 def _lr(script: Path, overrides: list[str], ramp: Ramp, plot: Path | None, format: Format) -> None:
     from sweeper import check as checks
-    from sweeper.report import ramp as report
+    from sweeper.report.terminal import ramp as report
     from sweeper.words.numbers import place, plain
 
     if plot is not None:

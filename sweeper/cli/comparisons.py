@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.cli.answers import tell
 from sweeper.cli.app import DEFAULT_STORE, In, StoreUrl, StudyName, app, open_study, trial_numbers
+from sweeper.cli.printing import tell
 from sweeper.cli.questions import Stages, States, Where
 from sweeper.report.formats import Format
 
@@ -42,8 +42,8 @@ def curves(
     if numbers and (state or stage or where):
         raise typer.BadParameter("name the trials, or say which: --state, --stage, --where")
     opened, record = open_study(store, study)
-    from sweeper.report import comparison
-    from sweeper.report.selection import Selection
+    from sweeper.analysis.selection import Selection
+    from sweeper.report.terminal import comparison
     from sweeper.store import reads
 
     if not (numbers or state or stage or where):
@@ -73,7 +73,7 @@ def compare(
     The parameters that differ, with their places in the ranges, results, versions and devices, curves side by side.
     """
     opened, record = open_study(store, study)
-    from sweeper.report import comparison
+    from sweeper.report.terminal import comparison
 
     found = comparison.compare(opened, record, numbers)
     columns, rows = comparison.flat(found)

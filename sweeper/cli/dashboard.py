@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 
+from sweeper.report.html.server import HOST, Server
+from sweeper.report.html.server import server as serve
 from sweeper.search.optuna.storage import LiveStorage
-from sweeper.serving import HOST, Server
-from sweeper.serving import server as serve
 from sweeper.store.connection import Store
 from sweeper.words.errors import ConfigError
 

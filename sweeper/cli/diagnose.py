@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from sweeper.cli.answers import tell
 from sweeper.cli.app import DEFAULT_STORE, In, StoreUrl, StudyName, app, open_study, trial_numbers
+from sweeper.cli.printing import tell
 from sweeper.report.formats import Format
 
 
@@ -28,7 +28,7 @@ def diagnose(
     goes well, nothing.
     """
     opened, record = open_study(store, study)
-    from sweeper.report import diagnosed
+    from sweeper.report.terminal import diagnosed
 
     if number is None:
         found = diagnosed.study(opened, record, *diagnosed.importance(opened, record))

@@ -30,7 +30,7 @@ def dashboard(
         address = dashboard.address(served, record.id)
         calm: AbstractContextManager[None] = quiet()  # what Optuna has to say about single trials is for its page
     else:
-        from sweeper.report import live_page
+        from sweeper.report.html import live_page
 
         served = live_page.serve(opened, [record], port)
         address = live_page.address(served)

@@ -28,7 +28,7 @@ def report(
 
     The answer in sentences, every plot, the table of trials, the config; it opens anywhere and needs no network.
     """
-    from sweeper.report import page
+    from sweeper.report.html import page
     from sweeper.store.connection import Store
     from sweeper.words.numbers import place, size
 
@@ -37,7 +37,7 @@ def report(
     file = output or page.default_file(records)
     print(f"{place(file)} ({size(page.write(opened, records, file))})")
     if pictures is not None:
-        from sweeper.report import stills
+        from sweeper.report import pictures as stills
 
         for record in records:
             for made in stills.write(opened, record, pictures if len(records) == 1 else pictures / record.name):

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.cli.answers import listing, tell, tell_trials
 from sweeper.cli.app import DEFAULT_STORE, In, Number, StoreUrl, StudyName, app, open_study
+from sweeper.cli.printing import listing, tell, tell_trials
 from sweeper.report.formats import Format
 from sweeper.words.records import TrialState
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sweeper.store.columns import Columns
+    from sweeper.analysis.columns import Columns
 
 LAST = 100
 """Trials that a table shows unless it is asked for more."""
@@ -57,11 +57,12 @@ def status(
     if watch and format is not Format.TABLE:
         raise typer.BadParameter("what is watched is a table: leave out --format", param_hint="--watch")
     opened, record = open_study(store, study)
-    from sweeper.report import ledger, standing
-    from sweeper.report.progress import snapshot
+    from sweeper.analysis.progress import snapshot
+    from sweeper.report import ledger
+    from sweeper.report.terminal import standing
 
     if watch:
-        from sweeper.report.watching import watch as look_on
+        from sweeper.report.terminal.watch import watch as look_on
 
         return look_on(opened, record)
     progress = snapshot(opened, record)
@@ -78,7 +79,7 @@ def status(
 @app.command()
 def studies(store: StoreUrl = DEFAULT_STORE, format: In = Format.TABLE) -> None:
     """The studies of the store, the newest first."""
-    from sweeper.report import studies
+    from sweeper.report.terminal import studies
     from sweeper.store.connection import Store
 
     opened = Store(store)
@@ -103,25 +104,25 @@ def best(
     if command and format is not Format.TABLE:
         raise typer.BadParameter("a command has no other format: leave out --format", param_hint="--command")
     opened, record = open_study(store, study)
+    from sweeper.analysis.columns import trial_columns
     from sweeper.report.hidden import marked
     from sweeper.store import reads
-    from sweeper.store.columns import trial_columns
 
     if where is None:
         numbers = [trial.number for trial in reads.best(opened, record, top)]
     else:
-        from sweeper.report.selection import best_where
+        from sweeper.analysis.selection import best_where
 
         numbers = best_where(opened, record, where, top)
     if command:
-        from sweeper.report import command as commands
+        from sweeper.trial import command as commands
 
         return print("\n".join(commands.of_best(opened, record, numbers, confirmed=top == 1 and where is None)))
     columns = marked(opened, record, trial_columns(opened, record, numbers=numbers))
     nothing = "has no complete trial yet" if where is None else f"has no complete trial where {where}"
     tell_trials(opened, record, columns, format, states=False, nothing=nothing, also=_named(columns, where))
     if numbers and format is Format.TABLE:
-        from sweeper.report import confirmed, tables
+        from sweeper.report.terminal import confirmed, tables
 
         confirmed.print_on(tables.page(), opened, record)
 
@@ -150,7 +151,7 @@ def trials(
     --format csv, or its ending: lr for params.optimizer.lr; between `backquotes` it may hold anything.
     """
     opened, record = open_study(store, study)
-    from sweeper.report.selection import Selection
+    from sweeper.analysis.selection import Selection
 
     bounded = last is None and top is None and format is Format.TABLE
     newest, first = (LAST, None) if bounded and not sort else (last or None, LAST if bounded else top)
@@ -176,7 +177,7 @@ def show(
     csv: its epochs.
     """
     opened, record = open_study(store, study)
-    from sweeper.report import sheet
+    from sweeper.report.terminal import sheet
 
     trial = sheet.collect(opened, record, number)
     columns = list(trial["epochs"][0]) if trial["epochs"] else ["number", "epoch", "value"]
@@ -217,8 +218,8 @@ def export(
 
         return print(f"{database.write(opened, record, to)} trials of {record.name} in {to}")
     assert file is not None
+    from sweeper.analysis.selection import Selection
     from sweeper.report.export import write
-    from sweeper.report.selection import Selection
 
     selection = Selection(state or (), stage or (), where, sort or ())
     count = write(opened, record, file, epochs=epochs, selection=selection)
@@ -232,7 +233,7 @@ def borders(store: StoreUrl = DEFAULT_STORE, study: StudyName = None, format: In
     For each range, where the best trials lie in it, whether they crowd an edge, and what to do.
     """
     opened, record = open_study(store, study)
-    from sweeper.report import edges
+    from sweeper.report.terminal import borders as edges
 
     found = edges.judge(opened, record)
     rows = edges.collect(found)
@@ -246,7 +247,7 @@ def stages(store: StoreUrl = DEFAULT_STORE, study: StudyName = None, format: In 
     The stages and who trains there, the ranges as they began and are, and every move of them with its reason.
     """
     opened, record = open_study(store, study)
-    from sweeper.report import lineage
+    from sweeper.report.terminal import stages as lineage
 
     found = lineage.collect(opened, record)
 
@@ -265,8 +266,8 @@ def failures(
     The most frequent first, each with its trials, one traceback and the path of its log.
     """
     opened, record = open_study(store, study)
-    from sweeper.report import causes
-    from sweeper.report.selection import failed_where
+    from sweeper.analysis.selection import failed_where
+    from sweeper.report.terminal import causes
 
     found = causes.collect(opened, record, failed_where(opened, record, where) if where else None)
     if not found and format is Format.TABLE:
@@ -280,8 +281,8 @@ def workers(
 ) -> None:
     """The workers that there are and were."""
     opened, record = open_study(store, study)
-    from sweeper.report import history
-    from sweeper.report.selection import rows_where
+    from sweeper.analysis.selection import rows_where
+    from sweeper.report.terminal import history
 
     rows = rows_where(history.workers(opened, record), where)
     nothing = f"The study {record.name} had no worker {f'where {where}' if where else 'yet'}."
@@ -298,8 +299,8 @@ def events(
 ) -> None:
     """What happened to the study, when and by whom."""
     opened, record = open_study(store, study)
-    from sweeper.report import history
-    from sweeper.report.selection import rows_where
+    from sweeper.analysis.selection import rows_where
+    from sweeper.report.terminal import history
 
     rows = rows_where(history.events(opened, record), where)[-last:]
     nothing = f"Nothing happened in {record.name} {f'where {where}' if where else 'yet'}."
@@ -309,6 +310,6 @@ def events(
 def _named(columns: Columns, where: str | None) -> list[str]:
     if where is None:
         return []
-    from sweeper.report.condition import names_in
+    from sweeper.analysis.condition import names_in
 
     return names_in(where, columns)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweeper.cli.answers import listing, tell
 from sweeper.cli.app import DEFAULT_STORE, In, StoreUrl, app
+from sweeper.cli.printing import listing, tell
 from sweeper.report.formats import Format
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def sql(
 
 
 def _cells(row: Mapping[str, Any]) -> dict[str, str]:
-    from sweeper.store.columns import TIMES, iso
+    from sweeper.analysis.columns import TIMES, iso
     from sweeper.words.numbers import line, number
 
     def cell(name: str, value: Any) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeper.report import confirmed, edges
-from sweeper.report.command import train_command
-from sweeper.report.digest import JUDGED, Digest
-from sweeper.report.summary import ending, failure_lines
-from sweeper.report.tables import other_metrics
+from sweeper.analysis.digest import JUDGED, Digest
+from sweeper.report.terminal import borders, confirmed
+from sweeper.report.terminal.summary import ending, failure_lines
+from sweeper.report.terminal.tables import other_metrics
 from sweeper.search.confirmation import Standing
 from sweeper.store import reads
 from sweeper.store.connection import Store
+from sweeper.trial.command import train_command
 from sweeper.words.numbers import duration, number
 from sweeper.words.records import TrialState
 
@@ -117,7 +117,7 @@ def _cost(digest: Digest) -> list[str]:
 
 
 def _ranges(digest: Digest) -> list[str]:
-    said = [_sentence(text) for text in edges.last_words(digest.verdicts)]
+    said = [_sentence(text) for text in borders.last_words(digest.verdicts)]
     if not said and any(verdict.trials and verdict.top for verdict in digest.verdicts):
         said = ["The best trials crowd no edge of a range."]
     elif not said and digest.verdicts:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sweeper.report import answer, digest, lineage
+from sweeper.analysis import digest
+from sweeper.report import answer
+from sweeper.report.terminal import stages
 from sweeper.store.connection import Store
 from sweeper.trial.divergence import is_monitor
 from sweeper.words.numbers import duration, number, place, plain
@@ -68,12 +70,12 @@ def _story(store: Store, study: StudyRecord) -> Iterator[str]:
     for word, said in found.points:
         if word in STORY:
             yield f"- **{word}.** {' '.join(said)}"
-    for move in lineage.collect(store, study)["moves"]:
-        yield f"- **Range moved.** {plain(lineage.words(move))}: {plain(move['reason'])}"
+    for move in stages.collect(store, study)["moves"]:
+        yield f"- **Range moved.** {plain(stages.words(move))}: {plain(move['reason'])}"
 
 
 def _setting(store: Store, study: StudyRecord, trial: Mapping[str, Any]) -> Iterator[str]:
-    ranges = {row["parameter"]: row for row in lineage.collect(store, study)["ranges"]}
+    ranges = {row["parameter"]: row for row in stages.collect(store, study)["ranges"]}
     rows = [(name, number(value), _range(ranges.get(name))) for name, value in (trial["params"] or {}).items()]
     yield from table(("parameter", "value", "searched in"), rows)
 

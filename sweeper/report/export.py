@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweeper.analysis import columns
+from sweeper.analysis.selection import Selection
 from sweeper.report.formats import as_csv, as_json, parquet_of, refuse_parquet
-from sweeper.report.selection import Selection
-from sweeper.store import columns
 from sweeper.store.connection import Store
 from sweeper.store.newfile import whole
 from sweeper.words.errors import ConfigError
@@ -62,7 +62,7 @@ def _epochs(store: Store, study: StudyRecord, chosen: Sequence[int] | None) -> c
 
 def frame(store: Store, study: StudyRecord, numbers: Sequence[int], *, epochs: bool = False) -> pd.DataFrame:
     """Those trials in that order, or the epochs of those trials, with the types that a study has in Python."""
-    from sweeper import frames
+    from sweeper.analysis import frames
 
     meant = list(numbers)
     if epochs:

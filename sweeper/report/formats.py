@@ -43,7 +43,7 @@ def as_parquet(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> byt
     """The rows with the types that their values have; times are UTC, a list or a mapping stands as JSON."""
     import pandas as pd
 
-    from sweeper.store.columns import TIMES
+    from sweeper.analysis.columns import TIMES
 
     frame = pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype="object") for name in columns})
     for name in columns:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sweeper.analysis.columns import Columns
 from sweeper.store import reads
-from sweeper.store.columns import Columns
 from sweeper.store.connection import Store
 from sweeper.words.records import StudyRecord
 

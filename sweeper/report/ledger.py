@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sweeper.report.accounts import KINDS, Account, Ledger, WorkerAccount, collect, of_workers
+from sweeper.analysis.accounts import KINDS, Account, Ledger, WorkerAccount, collect, of_workers
 
 __all__ = ["KINDS", "Account", "Ledger", "WorkerAccount", "collect", "of_workers"]
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.machine import devices
 from sweeper.report import card
-from sweeper.report.command import train_command
 from sweeper.report.formats import as_csv, as_json
 from sweeper.retraining import looks, rerun
 from sweeper.retraining import script as scripts
@@ -24,6 +23,7 @@ from sweeper.retraining import trained as retraining
 from sweeper.retraining.trained import Trained
 from sweeper.store.connection import Store
 from sweeper.trial import checkpoint
+from sweeper.trial.command import train_command
 from sweeper.words.errors import CheckpointError, ConfigError
 from sweeper.words.records import StudyRecord
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sweeper.analysis.columns import iso
 from sweeper.store import reads, writes
-from sweeper.store.columns import iso
 from sweeper.store.connection import Store
 from sweeper.words.records import StudyRecord
 

@@ -15,8 +15,8 @@ from sweeper.check.corners import Corner, corners, words_of
 from sweeper.check.script import Sweep
 from sweeper.check.training.finding import Verdict
 from sweeper.machine import devices
-from sweeper.report.checkup import brief, drawn
-from sweeper.report.tables import page
+from sweeper.report.terminal.checkup import brief, drawn
+from sweeper.report.terminal.tables import page
 from sweeper.search.space import SearchSpace
 from sweeper.sweep.config import FrozenConfig
 from sweeper.words.errors import ConfigError, SweeperError

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sweeper.analysis.progress import is_complete
 from sweeper.engine.beat import Timeouts
 from sweeper.engine.loggers import asked
 from sweeper.engine.opening import StudySettings, as_begun, check_limits, direction_of, open_study
 from sweeper.machine import devices
 from sweeper.machine.supervisor import Supervisor
-from sweeper.report.progress import is_complete
 from sweeper.search.ancestor import Ancestor
 from sweeper.search.grammar import parse
 from sweeper.search.plan import make_plan
@@ -125,7 +125,7 @@ def run(
 
 def _run_processes(store: Store, record: Any, task: WorkerTask) -> bool:
     """Run the workers and show the sweep; returns whether the person asked to leave."""
-    from sweeper.report.live import view_for
+    from sweeper.report.terminal.live import view_for
 
     supervisor = Supervisor(task.slots)
     folder = Path(record.folder)

@@ -7,12 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeper import frames
-from sweeper.judgement import collect, judge, space_now
-from sweeper.report import accounts
+from sweeper.analysis import accounts, columns, frames
+from sweeper.analysis.borders import collect, judge, space_now
 from sweeper.search.confirmation import gather, verdicts
 from sweeper.search.space import Categorical, Parameter, SearchSpace
-from sweeper.store import columns, reads
+from sweeper.store import reads
 from sweeper.store.connection import Store, default_url
 from sweeper.words.records import Direction, StudyRecord, StudyState
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     import optuna
     import pandas as pd
 
-    from sweeper.diagnosis import Finding
+    from sweeper.analysis.diagnosis import Finding
     from sweeper.retraining.ensemble import Built
     from sweeper.retraining.outcome import Outcome
     from sweeper.trial.handle import Trial
@@ -112,7 +111,7 @@ class Study:
 
         Each finding has a `kind`, a `severity`, a `sentence`, a `cure`, its `source` and the `evidence` in numbers.
         """
-        from sweeper.report import diagnosed
+        from sweeper.report.terminal import diagnosed
 
         if number is not None:
             return diagnosed.trial(self._store, self.record, number)[1]
@@ -163,7 +162,7 @@ class Study:
 
         Raises ConfigError without plotly (`pip install 'sweeper[report]'`), or where the file cannot be written.
         """
-        from sweeper.report import page
+        from sweeper.report.html import page
 
         place = page.default_file([self._begun]) if file is None else Path(file)
         page.write(self._store, [self.record], place)

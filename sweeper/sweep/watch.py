@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeper.analysis.progress import is_complete
 from sweeper.engine.worker import Worker, WorkerSettings
 from sweeper.machine import devices
 from sweeper.machine.supervisor import Call, Supervisor
-from sweeper.report.progress import is_complete
 from sweeper.search.plan import Plan
 from sweeper.store import claims, process, reads
 from sweeper.store.connection import Store
@@ -30,8 +30,8 @@ from sweeper.words.errors import StoreError
 from sweeper.words.records import StudyRecord
 
 if TYPE_CHECKING:
-    from sweeper.report.live import View
-    from sweeper.report.lookout import Lookout
+    from sweeper.analysis.lookout import Lookout
+    from sweeper.report.terminal.live import View
 
 log = logging.getLogger("sweeper")
 
@@ -235,8 +235,8 @@ class Watch:
     def _show(self, study: StudyRecord) -> None:
         if self._blind:
             return
-        from sweeper.report.lookout import Lookout
-        from sweeper.report.progress import snapshot
+        from sweeper.analysis.lookout import Lookout
+        from sweeper.analysis.progress import snapshot
 
         self._lookout = self._lookout or Lookout(self.store)
         try:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeper.report import causes, tables
+from sweeper.report.terminal import causes, tables
 from sweeper.store import writes
 from sweeper.words.records import Failure, TrialState
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.report import comparison, condition, places
-from sweeper.report.condition import column, names_in, rows_where
+from sweeper.analysis import condition, places
+from sweeper.analysis.condition import column, names_in, rows_where
+from sweeper.report.terminal import comparison
 from sweeper.words.errors import ConfigError
 
 COLUMNS = {

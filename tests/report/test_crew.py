@@ -3,8 +3,8 @@ from __future__ import annotations
 import doctest
 from dataclasses import replace
 
-from sweeper.report import crew
-from sweeper.report.progress import WorkerStand
+from sweeper.analysis.progress import WorkerStand
+from sweeper.report.terminal import crew
 
 GIB = 2**30
 GPU = WorkerStand("node", 7, "cuda:0", "local", 9.0, 12, "gpu 1", None, 0.78, 31 * GIB, 80 * GIB)

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeper.report import edges, tables
 from sweeper.report.formats import as_csv, as_json
+from sweeper.report.terminal import borders, tables
 from sweeper.search.borders import BorderKind, Verdict
 from sweeper.store import writes
 
@@ -35,17 +35,17 @@ def a_pipe_without_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def page(found: list[Verdict], width: int = 200) -> str:
     stream = io.StringIO()
-    tables.page(stream).print(edges.draw(found, width))
+    tables.page(stream).print(borders.draw(found, width))
     return stream.getvalue()
 
 
 def test_rows_are_flat_under_their_columns_and_fit_every_format() -> None:
-    rows = edges.collect(ALL)
+    rows = borders.collect(ALL)
     assert [row["verdict"] for row in rows] == ["upper", "inside", "few", "limit", "divergence", "lower"]
-    assert all(tuple(row) == edges.COLUMNS for row in rows)
+    assert all(tuple(row) == borders.COLUMNS for row in rows)
     assert (rows[0]["widen_low"], rows[0]["widen_high"], rows[1]["widen_high"]) == (1e-5, 10.0, None)
     assert json.loads(as_json(rows))[0]["sentence"] == CROWDED.sentence
-    assert next(csv.DictReader(io.StringIO(as_csv(rows, edges.COLUMNS))))["p_value"] == "2e-05"
+    assert next(csv.DictReader(io.StringIO(as_csv(rows, borders.COLUMNS))))["p_value"] == "2e-05"
 
 
 def test_the_page_has_the_numbers_and_a_sentence_for_what_is_not_simply_right() -> None:
@@ -89,9 +89,9 @@ def test_a_narrow_terminal_gets_no_wider_table() -> None:
 
 
 def test_a_sweep_ends_with_what_a_person_ought_to_read() -> None:
-    assert edges.last_words(ALL) == [found.sentence for found in (CROWDED, LIMIT, UNSTABLE, ORDERED)]
-    assert edges.last_words([INSIDE, FEW]) == []
-    assert edges.last_words([INSIDE, DOUBT, CROWDED]) == [
+    assert borders.last_words(ALL) == [found.sentence for found in (CROWDED, LIMIT, UNSTABLE, ORDERED)]
+    assert borders.last_words([INSIDE, FEW]) == []
+    assert borders.last_words([INSIDE, DOUBT, CROWDED]) == [
         CROWDED.sentence,
         "most of the best lie at an edge of decay (upper), but there are too few trials elsewhere to say more",
     ]
@@ -110,7 +110,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_a_study_is_judged_by_its_store(store) -> None:
     study = filling.record(store)
-    found = edges.judge(store, study)
+    found = borders.judge(store, study)
     assert [each.parameter for each in found] == ["optimizer.lr", "model.depth", "optimizer.period"]
     assert [each.trials for each in found] == [12, 12, 6]
     assert found[0].best == pytest.approx(0.001234567 * 12)
@@ -120,4 +120,4 @@ def test_a_study_is_judged_by_its_store(store) -> None:
 def test_hidden_trials_do_not_count(store) -> None:
     study = filling.record(store)
     writes.hide(store, study.id, [11], "wrong data")
-    assert edges.judge(store, study)[0].best == pytest.approx(0.001234567 * 11)
+    assert borders.judge(store, study)[0].best == pytest.approx(0.001234567 * 11)

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeper.report import effects
-from sweeper.report.progress import snapshot
+from sweeper.analysis.progress import snapshot
+from sweeper.cli import effects
 from sweeper.store import claims, reads, writes
 from sweeper.words.records import StudyState
 

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from sweeper.analysis.progress import snapshot
 from sweeper.machine.meters import Load
-from sweeper.report import ledger, standing
-from sweeper.report.progress import snapshot
+from sweeper.report import ledger
+from sweeper.report.terminal import standing
 from sweeper.store import claims
 from sweeper.words.records import Failure
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from sweeper.report.live import LiveView, curve, screen, view_for
-from sweeper.report.plain import SILENCE_SECONDS, PlainView
-from sweeper.report.progress import PausedDevice, Progress, RangeStand, RunningTrial, StageStand, WorkerStand
+from sweeper.analysis.progress import PausedDevice, Progress, RangeStand, RunningTrial, StageStand, WorkerStand
+from sweeper.report.terminal.live import LiveView, curve, screen, view_for
+from sweeper.report.terminal.plain import SILENCE_SECONDS, PlainView
 from sweeper.search.borders import BorderKind, Verdict
 from sweeper.words.records import Direction, Failure, StudyState, TrialRecord, TrialState
 

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeper.report import live_page, page
-from sweeper.serving import READ_ONLY
+from sweeper.report.html import live_page, page
+from sweeper.report.html.server import READ_ONLY
 from sweeper.store import reads
 from sweeper.words.errors import ConfigError
 

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeper.report import lookout
-from sweeper.report.lookout import EVERY, Lookout
-from sweeper.report.progress import snapshot
+from sweeper.analysis import lookout
+from sweeper.analysis.lookout import EVERY, Lookout
+from sweeper.analysis.progress import snapshot
 from sweeper.search.borders import MIN_TRIALS
 from sweeper.search.space import SearchSpace
 from sweeper.store import reads, schema, writes

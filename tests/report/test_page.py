@@ -14,9 +14,9 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
+from sweeper.analysis.diagnosis import Finding, Kind, Severity
 from sweeper.cli import app
-from sweeper.diagnosis import Finding, Kind, Severity
-from sweeper.report import closing, page, trialtable
+from sweeper.report.html import closing, page, trialtable
 from sweeper.store import reads
 from sweeper.words.errors import ConfigError, StoreError
 from sweeper.words.records import TrialState
@@ -253,21 +253,21 @@ def test_a_report_that_fails_harms_no_sweep(here: str, store, monkeypatch) -> No
 
 def test_the_main_plots_are_files_too(store, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from sweeper.report import stills
+    from sweeper.report import pictures
 
     sweeps.fill(store, sweeps.study(store, trials=150), 150)
-    made = stills.write(store, reads.study(store), tmp_path / "plots")
+    made = pictures.write(store, reads.study(store), tmp_path / "plots")
     names = {"history", "axes", "isolation", "importance", "contour", "curves", "workers"}
     assert {file.name for file in made} == {f"{name}{ending}" for name in names for ending in (".png", ".svg")}
     assert all(file.stat().st_size > 1_000 for file in made)
 
 
 def test_pictures_need_matplotlib(here: str, store, tmp_path: Path, monkeypatch) -> None:
-    from sweeper.report import stills
+    from sweeper.report import pictures
 
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ConfigError, match=r"pip install 'sweeper\[plots\]'"):
-        stills.write(store, reads.study(store), tmp_path / "plots")
+        pictures.write(store, reads.study(store), tmp_path / "plots")
 
 
 def test_states_are_counted_on_the_buttons(written) -> None:

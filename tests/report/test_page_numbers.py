@@ -10,7 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeper.report import accounts, answer, axes, curves, digest, landscape, parallel, plots, timeline
+from sweeper.analysis import accounts, axes, curves, digest, importance, timeline
+from sweeper.report import answer
+from sweeper.report.html import parallel, plots
 from sweeper.store import attempts, reads, schema
 
 sweeps = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "sweeps.py")))
@@ -194,7 +196,7 @@ def test_curves_show_training_and_validation_of_the_best(store, found) -> None:
 
 
 def test_importance_finds_what_matters_and_says_by_how_many(store, found) -> None:
-    told = landscape.importance(store, found)
+    told = importance.importance(store, found)
     assert told.trials == len(found.complete)
     assert told.shares[0][0] == "optimizer.lr"
     assert sum(share for _, share in told.shares) == pytest.approx(1.0)
@@ -203,17 +205,17 @@ def test_importance_finds_what_matters_and_says_by_how_many(store, found) -> Non
 def test_importance_of_too_few_trials_is_not_told(store) -> None:
     sweeps.fill(store, sweeps.study(store, trials=30), 30)
     few = digest.collect(store, reads.study(store))
-    told = landscape.importance(store, few)
-    assert told == landscape.Importance((), len(few.complete))
-    assert landscape.contour(few, ["optimizer.lr", "model.depth"]) is None
+    told = importance.importance(store, few)
+    assert told == importance.Importance((), len(few.complete))
+    assert importance.contour(few, ["optimizer.lr", "model.depth"]) is None
 
 
 def test_a_contour_is_low_where_the_best_are_and_empty_where_nobody_was(found) -> None:
-    told = landscape.contour(found, ["optimizer.lr", "model.depth"])
+    told = importance.contour(found, ["optimizer.lr", "model.depth"])
     assert told is not None
     assert told.y == (1.0, 2.0, 3.0, 4.0)  # whole numbers are rows of their own
     known = [height for row in told.heights for height in row if height is not None]
-    assert len(known) < landscape.GRID * 4
+    assert len(known) < importance.GRID * 4
     assert min(known) >= found.scale.best
     assert told.points[0][3] == found.columns["number"][found.complete[0]]
 
@@ -258,7 +260,7 @@ def test_an_unfinished_study_says_that_the_same_command_goes_on(store) -> None:
 def test_a_metric_that_is_the_same_for_all_tells_nothing_of_what_matters(store, found) -> None:
     update(store, schema.trials, schema.trials.c.state == "COMPLETE", value=1.0)
     same = digest.collect(store, reads.study(store))
-    assert landscape.importance(store, same).shares == ()
+    assert importance.importance(store, same).shares == ()
 
 
 def test_a_choice_that_is_null_has_its_place(store) -> None:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeper.report.progress import snapshot
+from sweeper.analysis.progress import snapshot
 from sweeper.store import claims, schema, writes
 from sweeper.store.connection import Store
 from sweeper.words.records import Failure, StudyState, TrialState

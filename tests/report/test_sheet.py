@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from sweeper.report import sheet
+from sweeper.report.terminal import sheet
 from sweeper.store import writes
 from sweeper.words.records import EpochReport
 

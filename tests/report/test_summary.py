@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeper.report.command import train_command
-from sweeper.report.summary import final_summary
+from sweeper.report.terminal.summary import final_summary
 from sweeper.store import writes
+from sweeper.trial.command import train_command
 from sweeper.words.records import StudyState
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))

@@ -7,8 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from sweeper.report import formats, tables
-from sweeper.store import columns
+from sweeper.analysis import columns
+from sweeper.report import formats
+from sweeper.report.terminal import tables
 from sweeper.words import numbers
 
 

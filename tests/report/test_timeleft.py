@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sweeper.report.timeleft import Running, time_left
+from sweeper.analysis.timeleft import Running, time_left
 
 EPOCHS = 20
 MIXED = (3, 3, 3, 7, 20)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sweeper.check.doctor.finding import Finding, Repair, Verdict, counted, fine
-from sweeper.report.summary import address
+from sweeper.report.terminal.summary import address
 from sweeper.store import health, reads
 from sweeper.store.connection import Store, file_system, unfinished
 from sweeper.store.salvage import salvage

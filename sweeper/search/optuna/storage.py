@@ -22,7 +22,7 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.report.progress import is_complete
+from sweeper.analysis.progress import is_complete
 from sweeper.search.optuna.frozen import NUMBERS, frozen, missing, redressed
 from sweeper.search.plan import Plan
 from sweeper.search.proposer import OptunaSpace, covering
