@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from sweeper.engine.opening import StudySettings, open_study
 from sweeper.machine import supervisor
-from sweeper.search.plan import make_plan
+from sweeper.search.plans import make_plan
 from sweeper.search.space import Float, SearchSpace
 from sweeper.store import claims, process
 from sweeper.store.connection import Store

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 import sweeper
-from sweeper.search.ancestor import Ancestor
+from sweeper.engine.ancestor import Ancestor
 from sweeper.words.errors import ConfigError, StoreError, StudyChanged
 
 SPACE = {"lr": {"interval": [1e-5, 1e-1], "log": True}, "depth": "range(1, 6)", "activation": "choice(relu, tanh, elu)"}

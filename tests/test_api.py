@@ -12,12 +12,12 @@ import threading
 import pytest
 
 import sweeper
+from sweeper.engine.crew import WorkerTask, run_workers, worker_settings
 from sweeper.machine import devices
 from sweeper.machine.supervisor import Supervisor
 from sweeper.search.plan import Plan
 from sweeper.store import reads
 from sweeper.store.connection import Store, default_url
-from sweeper.sweep.watch import WorkerTask, run_workers, worker_settings
 from sweeper.words.errors import ConfigError, SpaceError, StoreError, StudyChanged, SweeperError
 from sweeper.words.records import Failure, TrialState
 

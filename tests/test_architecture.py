@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import defaultdict
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -13,45 +14,88 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-LAYERS = [
-    ["errors", "seeds", "process", "divergence", "script"],
-    ["space", "trial", "chance", "ranges", "borders", "confirmation", "outcome"],
-    ["entries", "grammar", "store", "config", "checkpoint", "devices", "load", "plan", "samplers", "loggers"],
-    ["handle", "sampling", "ancestor", "judgement", "diagnosis", "environment", "serving", "looks", "frames"],
-    ["beat", "leave", "journal", "search"],
-    ["worker"],
-    ["supervisor", "report", "opening", "rerun", "check", "exchange", "retraining", "ensemble", "handover"],
-    ["driver", "doctor", "study"],
-    ["api", "multirun", "cli"],
-]
-"""From the bottom up; a room imports from lower layers, or from its own without a circle."""
-
-APART = {"training"}
-"""Nothing but torch, NumPy and scikit-learn's data, and the errors."""
-
-TRAINERS = {"check", "ensemble", "handover"}
-"""The rooms that hold the tools of `training` to a person's script, or to what it has trained."""
+FLOORS: list[dict[str, set[str]]] = [
+    {"words": set()},
+    {"store": set(), "trial": set(), "machine": set(), "training": set()},
+    {"search": {"store"}, "retraining": {"store", "trial", "machine", "training"}},
+    {
+        "engine": {"search", "store", "trial", "machine"},
+        "analysis": {"search", "store", "trial", "machine"},
+        "check": {"search", "store", "trial", "machine", "training"},
+    },
+    {"report": {"analysis", "check", "retraining", "search", "store"}},
+    {
+        "sweep": {"report", "engine", "analysis", "check", "search", "retraining", "store", "trial", "machine"},
+        "cli": {
+            "report", "engine", "analysis", "check", "search", "retraining", "store", "trial", "machine", "training"
+        },
+    },
+]  # fmt: skip
+"""From the ground up: each room, and the rooms that it may import besides `words`. README has the same map."""
 
 NEVER = {
+    "words": {"torch", "optuna", "pandas", "hydra", "omegaconf", "sqlalchemy", "rich", "numpy"},
     "store": {"torch", "optuna", "pandas", "hydra", "omegaconf"},
-    "training": {"optuna", "sqlalchemy", "hydra"},
-    "plan": {"sqlalchemy", "torch", "optuna", "hydra"},
-    "borders": {"sqlalchemy", "torch", "optuna", "hydra"},
-    "space": {"sqlalchemy", "torch", "optuna"},
-    "worker": {"hydra", "omegaconf", "optuna"},
-    "loggers": {"hydra", "omegaconf", "optuna", "sqlalchemy"},
-    "handle": {"hydra", "omegaconf", "optuna", "sqlalchemy"},
-    "supervisor": {"hydra", "torch", "optuna"},
-    "cli": {"torch", "optuna", "hydra"},
-    "doctor": {"torch", "optuna", "pandas", "hydra"},
+    "trial": {"sqlalchemy", "optuna"},
+    "machine": {"torch", "optuna", "hydra", "omegaconf", "sqlalchemy"},
+    "training": {"optuna", "sqlalchemy", "hydra", "omegaconf"},
+    "search": {"torch", "pandas", "sqlalchemy"},
+    "retraining": {"optuna", "sqlalchemy", "hydra"},
+    "engine": {"rich", "pandas", "hydra", "omegaconf", "sqlalchemy"},
+    "analysis": {"rich", "plotly", "torch", "sqlalchemy", "hydra"},
+    "check": {"rich", "optuna", "pandas", "hydra", "sqlalchemy"},
+    "report": {"torch", "optuna", "numpy", "sqlalchemy", "hydra"},
+    "sweep": {"sqlalchemy"},
+    "cli": {"torch", "optuna", "hydra", "sqlalchemy"},
 }
 
-HYDRA_ROOMS = {"config", "grammar", "multirun"}
+HYDRA = {"sweeper.sweep.config", "sweeper.sweep.multirun", "sweeper.search.grammar", "sweeper.trial.output"}
+"""The modules that import Hydra; `hydra_plugins` is Hydra's own door."""
+
+LARGEST_SHARE = 0.15
+MOST_DOORS = 14
+"""At the top of `sweeper/`: its rooms and its face."""
+MOST_LINES = 400
+LONG = {"sweeper.search.space": 461, "sweeper.trial.checkpoint": 410, "sweeper.store.claims": 414}
+"""What is longer, is one thing, and may not grow."""
+
+ONE_MEANING = {
+    "accounts": "where the time went",
+    "borders": "border verdicts",
+    "causes": "what went wrong",
+    "check": "what is wrong with a script",
+    "checkup": "all checks of a script",
+    "columns": "trials, column by column",
+    "comparison": "trials side by side",
+    "confirmed": "what the repeats of the best say",
+    "crew": "the workers of a study",
+    "diagnosed": "what the curves of a stored study say",
+    "diagnosis": "what curves say",
+    "doctor": "what is wrong with a store",
+    "history": "workers and events",
+    "importance": "which parameter matters",
+    "intake": "a study of Optuna's taken over",
+    "machine": "this computer",
+    "ramp": "the learning rate's range test",
+    "regularisation": "L1, L2, max-norm",
+    "report": "what people see",
+    "rerun": "a trial trained again",
+    "search": "what to try next",
+    "sheet": "one trial",
+    "space": "the search space",
+    "stages": "from coarse to fine",
+    "standing": "how a study stands",
+    "studies": "the studies of a store",
+    "timeline": "who trained what, when",
+    "training": "a training: tools for it, and its checks",
+    "watch": "a study looked at while it runs",
+}
+"""Names that several files bear: each does its room's part of the same thing."""
+
 ONE_NOUN = {"utils", "helpers", "common", "base", "core", "manager", "misc"}
 
-
-def level(room: str) -> int:
-    return next(index for index, rooms in enumerate(LAYERS) if room in rooms)
+ROOMS = {name: floor for floor, rooms in enumerate(FLOORS) for name in rooms}
+MAY = {name: others | {"words"} for rooms in FLOORS for name, others in rooms.items()}
 
 
 @cache
@@ -62,18 +106,9 @@ def modules() -> dict[str, Path]:
 
 @cache
 def imports(module: str) -> frozenset[str]:
-    """Every module that this one imports at run time, inside functions too, as dotted names."""
+    """Every module that this one imports, inside functions and for types alone too, as dotted names."""
     found: set[str] = set()
-    tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
-    typing_only = {
-        id(node)
-        for test in ast.walk(tree)
-        if isinstance(test, ast.If) and ast.unparse(test.test) == "TYPE_CHECKING"
-        for node in ast.walk(test)
-    }
-    for node in ast.walk(tree):
-        if id(node) in typing_only:
-            continue
+    for node in ast.walk(ast.parse(modules()[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -85,75 +120,89 @@ def room(dotted: str) -> str:
     return dotted.split(".")[1]
 
 
-def rooms() -> dict[str, set[str]]:
-    """Each room of the house and the rooms that it imports."""
-    graph: dict[str, set[str]] = {}
-    for module in modules():
-        if module.count(".") == 0 or module == "sweeper.__init__":
-            continue
-        others = {room(name) for name in imports(module) if name.startswith("sweeper.")}
-        graph.setdefault(room(module), set()).update(others - {room(module)})
-    return graph
+def inside() -> list[str]:
+    """Every module but the face."""
+    return [module for module in modules() if module != "sweeper.__init__"]
 
 
-def test_every_room_has_its_layer():
-    known = {name for layer in LAYERS for name in layer} | APART
-    assert set(rooms()) <= known
+def lines(module: str) -> int:
+    return modules()[module].read_text(encoding="utf-8").count("\n")
 
 
-def test_imports_run_downward():
-    upward = [
-        f"{one} → {other}"
-        for one, others in rooms().items()
-        for other in others
-        if one not in APART and (one not in TRAINERS if other in APART else level(other) > level(one))
+def test_every_room_stands_on_a_floor_and_the_top_is_no_corridor():
+    doors = {entry.name for entry in (ROOT / "sweeper").iterdir() if entry.name != "__pycache__"}
+    files = {"__init__.py", "__init__.pyi", "py.typed"}
+    assert doors - files == set(ROOMS)
+    assert len(set(ROOMS) | {"__init__"}) <= MOST_DOORS
+
+
+def test_imports_run_downward_and_only_where_they_may():
+    strange = [
+        f"{module} → {name}"
+        for module in inside()
+        for name in imports(module)
+        if name.startswith("sweeper.") and room(name) not in MAY[room(module)] | {room(module)}
     ]
-    assert not upward
+    assert not strange
+    assert all(ROOMS[other] < ROOMS[name] for name, others in MAY.items() for other in others if other != name)
 
 
 def test_there_is_no_circle():
-    TopologicalSorter(rooms()).prepare()  # CycleError names the circle
+    graph: dict[str, set[str]] = defaultdict(set)
+    for module in inside():
+        graph[room(module)] |= {room(n) for n in imports(module) if n.startswith("sweeper.")} - {room(module)}
+    TopologicalSorter(graph).prepare()  # CycleError names the circle
 
 
-def test_training_stands_apart():
-    assert rooms().get("training", set()) <= {"errors"}
+def test_the_face_is_imported_by_nobody_inside():
+    """`import sweeper` in a room would be an arrow to the roof."""
+    assert not [module for module in inside() if "sweeper" in imports(module)]
 
 
 @pytest.mark.parametrize("name", sorted(NEVER))
 def test_forbidden_acquaintances(name):
-    used = {
-        imported.split(".")[0]
-        for module in modules()
-        if module.count(".") and room(module) == name
-        for imported in imports(module)
-    }
-    assert not used & NEVER[name]
+    used = {n.split(".")[0]: module for module in inside() if room(module) == name for n in imports(module)}
+    assert not {stranger: used[stranger] for stranger in NEVER[name] & set(used)}
 
 
-def test_hydra_stays_in_its_rooms():
-    strangers = {
-        module
-        for module in modules()
-        if module.count(".")
-        and room(module) not in HYDRA_ROOMS
-        and any(n.split(".")[0] == "hydra" for n in imports(module))
-    }
-    assert not strangers
+def test_hydra_stays_in_its_modules():
+    assert {module for module in inside() if any(n.split(".")[0] == "hydra" for n in imports(module))} <= HYDRA
 
 
 def test_sql_stays_in_the_store():
-    strangers = {
-        module
-        for module in modules()
-        if module.count(".")
-        and room(module) != "store"
-        and any(n.split(".")[0] == "sqlalchemy" for n in imports(module))
-    }
-    assert not strangers
+    strangers = {m for m in inside() if any(n.split(".")[0] == "sqlalchemy" for n in imports(m))}
+    assert {room(module) for module in strangers} == {"store"}
+
+
+def test_optuna_stays_with_the_search():
+    """Beside it, what takes over a study of Optuna's, and what gives one back, know its types."""
+    strangers = {m for m in inside() if any(n.split(".")[0] == "optuna" for n in imports(m)) and room(m) != "search"}
+    assert strangers == {"sweeper.engine.intake", "sweeper.sweep.study"}
+
+
+def test_no_room_is_a_house_of_its_own():
+    sizes: dict[str, int] = defaultdict(int)
+    for module in inside():
+        sizes[room(module)] += lines(module)
+    total = sum(sizes.values())
+    assert {name: size / total for name, size in sizes.items() if size / total > LARGEST_SHARE} == {}
+
+
+def test_no_file_is_long():
+    assert {m: lines(m) for m in inside() if lines(m) > max(MOST_LINES, LONG.get(m, 0))} == {}
 
 
 def test_files_are_called_by_one_noun():
     assert not [module for module in modules() if module.split(".")[-1] in ONE_NOUN]
+
+
+def test_a_name_means_one_thing():
+    bearers: dict[str, list[str]] = defaultdict(list)
+    for module in inside():
+        *_, parent, name = module.split(".")
+        bearers[parent if name == "__init__" else name].append(module)
+    doubtful = {name: found for name, found in bearers.items() if len(found) > 1 and name not in ONE_MEANING}
+    assert doubtful == {}
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from sweeper.search.borders import BorderKind, Verdict, narrowed, ranked, verdicts, widened
+from sweeper.search.borders import narrowed, ranked, verdicts, widened
 from sweeper.search.space import Categorical, Float, Int, Parameter, SearchSpace, When
+from sweeper.search.verdict import BorderKind, Verdict
 from sweeper.words.records import Direction, Failure, TrialRecord, TrialState
 
 RATE = Float("lr", 1e-5, 1e-1, log=True, limits=(1e-7, 10))

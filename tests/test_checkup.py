@@ -25,7 +25,7 @@ from sweeper.check.training.survey import SurveyDone
 from sweeper.cli import app
 from sweeper.machine.devices import slots
 from sweeper.report.terminal import checkup
-from sweeper.search.plan import make_plan
+from sweeper.search.plans import make_plan
 from sweeper.search.space import Categorical, Float, Int, SearchSpace, When
 from sweeper.sweep import gate
 from sweeper.training.lr_range import analyse, geometric

@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 from sweeper.cli import app
 from sweeper.report import formats
 from sweeper.report.terminal import watch
-from sweeper.store import writes
+from sweeper.store import fenced
 from sweeper.sweep.study import load_study
 from sweeper.words.records import EpochReport, Failure, TrialState
 
@@ -257,8 +257,8 @@ def test_long_curves_are_thinned_in_a_table_alone(url: str) -> None:
     store, study = filling.study(url, epochs=300)
     lease = filling.begin(store, study, filling.worker(store, study), 0, 1.0, grant=300)
     for epoch in range(300):
-        writes.report(store, lease, EpochReport(0, epoch, {"val_loss": 300.0 - epoch}, 0.1), 300.0 - epoch)
-    writes.finish(store, lease, TrialState.COMPLETE, value=1.0, seconds=30.0)
+        fenced.report(store, lease, EpochReport(0, epoch, {"val_loss": 300.0 - epoch}, 0.1), 300.0 - epoch)
+    fenced.finish(store, lease, TrialState.COMPLETE, value=1.0, seconds=30.0)
     lines = ask("curves").stdout.splitlines()
     assert len(lines[3].split()[2]) == 40
     assert "20 of 300 epochs" in lines[-1]
@@ -462,10 +462,10 @@ def overfit(url: str) -> None:
     lease = filling.begin(store, study_id, hand, 0, 0.0, grant=8)
     for epoch in range(8):
         metrics = {"train_loss": 2.0 / (epoch + 1) ** 2, "val_loss": 1.5 + 0.1 * epoch, "monitor/lr": 0.01}
-        writes.report(store, lease, EpochReport(0, epoch, metrics, 0.25), metrics["val_loss"])
-    writes.finish(store, lease, TrialState.COMPLETE, value=2.2, seconds=1.5)
+        fenced.report(store, lease, EpochReport(0, epoch, metrics, 0.25), metrics["val_loss"])
+    fenced.finish(store, lease, TrialState.COMPLETE, value=2.2, seconds=1.5)
     lost = filling.begin(store, study_id, hand, 1, 1e9)
-    writes.finish(store, lost, TrialState.FAIL, failure=Failure.DIVERGED, message="Diverged: train_loss is nan")
+    fenced.finish(store, lost, TrialState.FAIL, failure=Failure.DIVERGED, message="Diverged: train_loss is nan")
     store.close()
 
 

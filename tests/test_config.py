@@ -22,16 +22,10 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf, open_dict
 
 from sweeper.search.grammar import parse
-from sweeper.sweep.config import (
-    FrozenConfig,
-    HydraTask,
-    as_override,
-    difference,
-    mind_full_logs,
-    output_folder,
-    shorthands,
-)
+from sweeper.sweep.config import FrozenConfig, HydraTask, mind_full_logs
 from sweeper.trial.handle import current_trial
+from sweeper.trial.output import output_folder
+from sweeper.trial.overrides import as_override, difference, shorthands
 from sweeper.words.errors import ConfigError
 
 FILES = {

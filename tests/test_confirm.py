@@ -12,12 +12,13 @@ import forks
 import pytest
 
 import sweeper
+from sweeper.analysis import confirmed, sheet, stages
+from sweeper.analysis.confirmation import Repeated, verdicts
 from sweeper.analysis.progress import snapshot
-from sweeper.report.terminal import confirmed, sheet, stages
-from sweeper.search.confirmation import Repeated, verdicts
+from sweeper.report.terminal import confirmed as drawn
 from sweeper.search.plan import Plan
 from sweeper.search.search import Search
-from sweeper.store import claims, reads, writes
+from sweeper.store import claims, corrections, reads, writes
 from sweeper.words.errors import ConfigError
 from sweeper.words.records import TrialState
 from sweeper.words.seeds import derive
@@ -195,7 +196,7 @@ def test_a_larger_budget_searches_on_and_confirms_those_that_are_the_best_then(s
 def test_a_trial_that_is_hidden_makes_room_for_another(sweep):
     study = sweep()
     gone = int(study.confirmed().number.iloc[0])
-    writes.hide(study._store, study.record.id, [gone], "a bug")
+    corrections.hide(study._store, study.record.id, [gone], "a bug")
     study = sweep(budget=15, on_change="keep")
     assert gone not in study.confirmed().number.tolist()
     assert len(study.confirmed()) == 2
@@ -233,7 +234,7 @@ def test_without_epochs_a_trial_costs_one(sweep):
 
 
 def told(study):
-    return " ".join(confirmed.lines(study._store, study.record, confirmed.collect(study._store, study.record)))
+    return " ".join(drawn.lines(study._store, study.record, confirmed.collect(study._store, study.record)))
 
 
 def test_the_sentence_says_who_wins_or_ties_and_how_optimistic_its_value_was(sweep):
@@ -248,7 +249,7 @@ def test_a_value_that_luck_has_made_is_called_optimistic_and_failures_are_told(s
     study = sweep(confirm=None, budget=1).record
     values = {1: (0.30, 0.31, 0.32), 2: (0.33, 0.31, 0.32), 3: (0.9, 0.91, 0.92)}
     trials = [Repeated(number, 0.2, found, failed=number % 2, open=number - 1) for number, found in values.items()]
-    assert confirmed.sentences(verdicts(trials, study.direction), study, 40) == [
+    assert drawn.sentences(verdicts(trials, study.direction), study, 40) == [
         "So far 11 of 14 repeats are trained.",
         "Trial 1 ties with trial 2: with probability 0.80 it is truly the best of the 3, val_loss 0.310 ± 0.010 over 3 "
         "other seeds.",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sweeper.search import confirmation
-from sweeper.search.confirmation import Repeated, Standing, gather, optimism, verdicts
+from sweeper.analysis import confirmation
+from sweeper.analysis.confirmation import Repeated, Standing, gather, optimism, verdicts
 from sweeper.words.records import Direction, TrialRecord, TrialState
 
 LOW, HIGH = Direction.MINIMIZE, Direction.MAXIMIZE

@@ -17,10 +17,10 @@ import pytest
 from typer.testing import CliRunner
 
 from sweeper.check import doctor
-from sweeper.check.doctor import Verdict, database, machine, workers
+from sweeper.check.doctor import Verdict, machine, storefile, workers
 from sweeper.cli import app
 from sweeper.machine.devices import MIB, Gpu
-from sweeper.store import claims, connection, process, reads, schema, writes
+from sweeper.store import claims, connection, fenced, process, reads, schema, writes
 from sweeper.store.connection import Store
 from sweeper.words.errors import StoreError
 from sweeper.words.records import StudyState, TrialState
@@ -50,7 +50,7 @@ def filled(url, tmp_path):
     lease = filling.begin(store, study, hand, 4, 0.5)
     for epoch in (2, 3):
         save(store, lease, tmp_path, epoch)
-    writes.finish(store, lease, TrialState.COMPLETE, value=0.5, seconds=1.0)
+    fenced.finish(store, lease, TrialState.COMPLETE, value=0.5, seconds=1.0)
     lease = filling.begin(store, study, hand, 2, 0.4)
     save(store, lease, tmp_path, 1)
     store.close()
@@ -68,7 +68,7 @@ def save(store, lease, tmp_path, epoch):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content := bytes([epoch]) * 1000)
     row = {"epoch": epoch, "path": f"checkpoints/{path.name}", "sha256": hashlib.sha256(content).hexdigest()}
-    writes.add_checkpoint(store, lease, {**row, "size_bytes": 1000, "value": 0.5})
+    fenced.add_checkpoint(store, lease, {**row, "size_bytes": 1000, "value": 0.5})
 
 
 def finding(url, check, **more):
@@ -241,7 +241,7 @@ def test_a_clock_that_was_set_back_is_wrong(filled, monkeypatch):
     set_columns(filled, schema.workers, beat=time.time() + 600)
     assert "9 min 5" in wrong(filled)["clock"].message or "10 min" in wrong(filled)["clock"].message
     set_columns(filled, schema.workers, beat=time.time())
-    monkeypatch.setattr(database.time, "time", lambda real=time.time: real() - 60)
+    monkeypatch.setattr(storefile.time, "time", lambda real=time.time: real() - 60)
     assert "ahead of this host's" in wrong(filled)["clock"].message
 
 

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 import sweeper
-from sweeper.retraining import looks, script
+from sweeper.retraining import looks
+from sweeper.retraining import parts as scripts
 from sweeper.retraining.ensemble import election
 from sweeper.retraining.ensemble.candidates import Candidate, Kind, candidates
 from sweeper.store import reads
@@ -230,7 +231,7 @@ def test_without_build_and_data_it_is_told_how(study):
 
 def kept(study, tmp_path: Path, where: Path) -> Path:
     """An ensemble whose manifest names the script at `where`."""
-    parts = script.Parts(build, data, str(where))
+    parts = scripts.Parts(build, data, str(where))
     return Path(election.make(study._store, study.record, parts, folder=tmp_path / "kept", device="cpu").folder)
 
 

@@ -31,7 +31,7 @@ from sweeper.engine import intake
 from sweeper.search.optuna import LiveStorage, database
 from sweeper.search.optuna.inference import space_of
 from sweeper.search.space import Categorical, Float, Int, SearchSpace, When
-from sweeper.store import claims, reads, writes
+from sweeper.store import claims, corrections, fenced, reads, writes
 from sweeper.store.connection import Store
 from sweeper.store.news import news
 from sweeper.words.errors import ConfigError, StoreError, StudyTaken
@@ -114,9 +114,9 @@ def test_an_open_study_of_optuna_sees_what_comes(url, filled):
     lease = filling.begin(filled.store, filled.id, hand, 1, 0.4)
     before = study.trials
     assert [len(before), len(before[5].intermediate_values)] == [6, 1]
-    writes.report(filled.store, lease, EpochReport(5, 1, {"val_loss": 0.1}, 0.1), 0.1)
+    fenced.report(filled.store, lease, EpochReport(5, 1, {"val_loss": 0.1}, 0.1), 0.1)
     assert study.trials[5].intermediate_values[1] == 0.1
-    writes.finish(filled.store, lease, TrialState.COMPLETE, value=0.01)
+    fenced.finish(filled.store, lease, TrialState.COMPLETE, value=0.01)
     assert (study.best_value, study.best_trial.number) == (0.01, 5)
     assert (before[5].state.name, len(before[5].intermediate_values)) == ("RUNNING", 1)  # what was handed out stays
 
@@ -131,8 +131,8 @@ def test_a_second_look_reads_only_what_is_new(filled):
 def test_paused_is_running_and_hidden_is_failed(url, filled):
     hand = filling.worker(filled.store, filled.id)
     lease = filling.begin(filled.store, filled.id, hand, 4, 0.2)
-    writes.finish(filled.store, lease, TrialState.PAUSED, value=0.2)
-    writes.hide(filled.store, filled.id, [1], "wrong data")
+    fenced.finish(filled.store, lease, TrialState.PAUSED, value=0.2)
+    corrections.hide(filled.store, filled.id, [1], "wrong data")
     study = live(url)
     assert (study.trials[5].state.name, study.trials[5].user_attrs["state"]) == ("RUNNING", "PAUSED")
     assert (study.trials[1].state.name, study.trials[1].user_attrs["hidden"]) == ("FAIL", "wrong data")
@@ -143,7 +143,7 @@ def test_at_the_end_of_a_study_a_paused_trial_is_pruned(url):
     store, study_id = filling.study(url, budget=2)
     hand = filling.worker(store, study_id)
     lease = filling.begin(store, study_id, hand, 4, 0.2)
-    writes.finish(store, lease, TrialState.PAUSED, value=0.2)
+    fenced.finish(store, lease, TrialState.PAUSED, value=0.2)
     study = live(url)
     assert states(study) == ["RUNNING"]
     filling.complete(store, study_id, hand, 0.5)
@@ -172,7 +172,7 @@ def test_ranges_that_moved_are_one_range(url, filled):
         filled.store, filled.id, 0, kind="widened", stage=0, space=wider, trials_told=5, reason="its edge"
     )
     lease = filling.begin(filled.store, filled.id, filling.worker(filled.store, filled.id), 0, 0.4)
-    writes.set_params(filled.store, lease, {**filling.params(5), "model.depth": 6})
+    fenced.set_params(filled.store, lease, {**filling.params(5), "model.depth": 6})
     assert {trial.distributions["model.depth"] for trial in study.trials} == {IntDistribution(1, 6)}
     assert study.trials[5].params["model.depth"] == 6
 
@@ -336,10 +336,10 @@ def test_a_study_comes_back_as_it_was(url, filled, tmp_path):
     odd = [*filling.SPACE, {"type": "categorical", "name": "sizes", "choices": [[1, 2], [3]]}]
     store, study_id = filling.study(url, "odd", space=odd)
     lease = filling.begin(store, study_id, filling.worker(store, study_id), 3, 0.5)
-    writes.set_params(store, lease, {**filling.params(0), "sizes": [3]})
-    writes.finish(store, lease, TrialState.COMPLETE, value=0.5, seconds=7.0)
+    fenced.set_params(store, lease, {**filling.params(0), "sizes": [3]})
+    fenced.finish(store, lease, TrialState.COMPLETE, value=0.5, seconds=7.0)
     failed = filling.begin(store, study_id, filling.worker(store, study_id), 1, 0.9)
-    writes.finish(store, failed, TrialState.FAIL, failure=Failure.DIVERGED, message="NaN")
+    fenced.finish(store, failed, TrialState.FAIL, failure=Failure.DIVERGED, message="NaN")
     database.write(store, reads.study(store, "odd"), tmp_path / "optuna.db")
     record = intake.read(str(tmp_path / "optuna.db")).add(store, "back")
     mine, back = (reads.all_trials(store, each) for each in (study_id, record.id))

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import sweeper
 from sweeper.cli import app
-from sweeper.retraining import script as scripts
+from sweeper.retraining import parts as scripts
 from sweeper.training import weights
 
 SCRIPT = """

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeper.machine.meters import CpuMeter, GpuMeter, Load, Meter, memory_limit
+from sweeper.machine.meters import CpuMeter, GpuMeter, Meter, memory_limit
+from sweeper.words.records import Load
 
 
 class NVMLError(Exception):

@@ -9,12 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-from sweeper.analysis.progress import is_complete
 from sweeper.engine import opening
 from sweeper.engine.opening import as_begun, direction_of, open_study, study_changes
-from sweeper.search.plan import Plan, make_plan
+from sweeper.search.completion import is_complete
+from sweeper.search.plan import Plan
+from sweeper.search.plans import make_plan
 from sweeper.search.space import Categorical, Float, SearchSpace
-from sweeper.store import claims, process, reads, writes
+from sweeper.store import claims, fenced, process, reads, writes
 from sweeper.words.errors import ConfigError, StudyChanged, SweeperError
 from sweeper.words.records import Direction, StudyState, TrialState
 
@@ -44,7 +45,7 @@ def begun(store, settings, hire, take):
     def make(asked=None, **more):
         study = open_study(store, asked or settings(**more))
         worker = hire(store, study)
-        writes.finish(store, take(store, study, worker), TrialState.COMPLETE, value=0.5)
+        fenced.finish(store, take(store, study, worker), TrialState.COMPLETE, value=0.5)
         claims.end_worker(store, worker, "finished")
         return reads.study(store, study.name)
 
@@ -307,10 +308,10 @@ def test_a_study_is_complete_when_its_budget_is_spent_and_its_trials_are_over(st
     assert not complete()
     leases = [take(store, study, worker) for _ in range(2)]
     assert not complete()
-    writes.finish(store, leases[0], TrialState.COMPLETE, value=0.5)
-    writes.release(store, leases[1])
+    fenced.finish(store, leases[0], TrialState.COMPLETE, value=0.5)
+    fenced.release(store, leases[1])
     assert not complete()
-    writes.finish(store, take(store, study, worker), TrialState.FAIL, value=0.5)
+    fenced.finish(store, take(store, study, worker), TrialState.FAIL, value=0.5)
     assert complete()
     open_study(store, settings(epochs=epochs, budget=2.5))
     assert complete(), "half a training more is no trial more"

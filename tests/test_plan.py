@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sweeper.search.plan import SEARCHES, Confirm, Plan, Stage, make_plan
+from sweeper.search.plan import Confirm, Plan, Stage
+from sweeper.search.plans import SEARCHES, make_plan
 from sweeper.search.samplers import NAMES
 from sweeper.words.errors import ConfigError
 from sweeper.words.records import TrialRecord, TrialState

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 import sweeper
 from sweeper.cli import app
 from sweeper.machine import devices
-from sweeper.retraining import rerun
+from sweeper.retraining import rerun, trust
 from sweeper.store import process, reads
 from sweeper.store.connection import Store
 from sweeper.words.errors import ConfigError, StoreError
@@ -270,12 +270,12 @@ def test_a_script_elsewhere_must_be_named(folder: Path, tmp_path: Path) -> None:
 )
 def test_an_override_of_a_store_only_sets_values(override: str) -> None:
     with pytest.raises(ConfigError, match="may only set values"):
-        rerun.overrides_of_trust(["lr=0.1", override])
+        trust.overrides_of_trust(["lr=0.1", override])
 
 
 @pytest.mark.parametrize("override", ["data.path=../data", "~net", "+a.b=[1,2]", "x='a b'", "x=1..2", "hydrant.size=3"])
 def test_values_pass(override: str) -> None:
-    assert rerun.overrides_of_trust([override]) == [override]
+    assert trust.overrides_of_trust([override]) == [override]
 
 
 def test_a_foreign_override_runs_nothing(folder: Path) -> None:

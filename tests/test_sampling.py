@@ -12,7 +12,9 @@ import optuna
 import pytest
 from scipy.stats import qmc
 
-from sweeper.search.proposer import OptunaSpace, Proposer, to_optuna
+from sweeper.search.optuna.copy import to_optuna
+from sweeper.search.optuna.space import OptunaSpace
+from sweeper.search.proposer import Proposer
 from sweeper.search.samplers import NAMES, recipe
 from sweeper.search.samplers.sobol import SobolSampler
 from sweeper.search.space import Categorical, Float, Int, SearchSpace, When

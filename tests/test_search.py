@@ -7,7 +7,7 @@ import math
 import pytest
 
 import sweeper
-from sweeper.report.terminal import stages as lineage
+from sweeper.analysis.stages import collect as collect_stages
 from sweeper.store import reads
 from sweeper.words.errors import StudyChanged
 from sweeper.words.records import StudyState
@@ -207,7 +207,7 @@ def test_a_change_of_more_than_ranges_is_another_study(sweep):
 
 def test_the_lineage_tells_stages_and_moves(sweep):
     study = sweep(search="cs231n", budget=8, borders="warn")
-    found = lineage.collect(study._store, study.record)
+    found = collect_stages(study._store, study.record)
     assert [stage["name"] for stage in found["stages"]] == ["coarse", "finer", "fine"]
     assert [stage["trials"] for stage in found["stages"]] == [9, 3, 6]
     assert [move["stage"] for move in found["moves"]] == ["finer", "fine"]

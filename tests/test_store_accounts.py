@@ -11,7 +11,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from sweeper.analysis import accounts
-from sweeper.store import attempts, claims, reads, schema, writes
+from sweeper.store import attempts, claims, fenced, reads, schema, writes
 from sweeper.store.connection import Store
 from sweeper.words.records import EpochReport, Failure, Lease, TrialRecord, TrialState
 
@@ -86,7 +86,7 @@ class Hand:
         seconds = self.world.clock - self.since
         for share in (0.5, 1.0):
             told = EpochReport(self.lease.number, self.epoch, {"loss": 1.0}, share * seconds)
-            writes.report(self.world.store, self.lease, told, 1.0)
+            fenced.report(self.world.store, self.lease, told, 1.0)
         if self.epoch in self.told["epochs"]:
             self.told["repeated"] += self.told["epochs"][self.epoch]
             self.told["again"] += 1
@@ -96,13 +96,13 @@ class Hand:
 
     def finish(self, state: TrialState, failure: Failure | None = None) -> None:
         seconds = self.world.clock - self.taken
-        writes.finish(self.world.store, self.lease, state, value=1.0, failure=failure, seconds=seconds)
+        fenced.finish(self.world.store, self.lease, state, value=1.0, failure=failure, seconds=seconds)
         done = reads.trial(self.world.store, self.world.study_id, self.lease.number)["epochs_done"]
         self.told["epochs"] = {epoch: known for epoch, known in self.told["epochs"].items() if epoch < done}
         self._leave(state)
 
     def release(self) -> None:
-        writes.release(self.world.store, self.lease, self.world.clock - self.taken)
+        fenced.release(self.world.store, self.lease, self.world.clock - self.taken)
         self._leave(TrialState.WAITING)
 
     def die(self) -> None:
@@ -197,7 +197,7 @@ def test_what_is_told_again_of_an_epoch_that_was_trained_before_is_not_repeated(
     hand.report()
     hand.release()
     record = hand.claim()
-    writes.report(world.store, hand.lease, EpochReport(0, 0, {"loss": 1.0, "test": 2.0}, world.clock - BEGUN), 1.0)
+    fenced.report(world.store, hand.lease, EpochReport(0, 0, {"loss": 1.0, "test": 2.0}, world.clock - BEGUN), 1.0)
     assert record.attempt == 2
     world.wait(1)
     hand.finish(TrialState.COMPLETE)

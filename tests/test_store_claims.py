@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from sweeper.store import claims, reads, schema, writes
+from sweeper.store import claims, fenced, reads, schema
 from sweeper.words.records import Idle, TrialRecord, TrialState
 
 
@@ -46,10 +46,10 @@ def test_a_living_worker_keeps_its_trial_when_the_clock_jumps(store, study, hire
     move_lease(store, jump)
     assert number_of(claims.claim(store, study.id, other, patience=patience)) == 1
     clock.now += 19.0
-    writes.renew(store, lease)
+    fenced.renew(store, lease)
     clock.now += 2.0
     assert number_of(claims.claim(store, study.id, other, patience=patience)) == 2
-    writes.renew(store, lease)
+    fenced.renew(store, lease)
 
 
 @pytest.mark.parametrize("jump", [-3600.0, 3600.0], ids=["ran out", "lies too far ahead"])
@@ -89,9 +89,9 @@ def slot(store, study, hire):
 def test_a_trial_that_ran_out_of_memory_waits_for_its_device_and_the_others_wait_for_it(store, study, slot, take):
     one, two = slot("gpu 0"), slot("gpu 0")
     hungry, other = take(store, study, one), take(store, study, two)
-    writes.retry_alone(store, hungry, "CUDA out of memory")
+    fenced.retry_alone(store, hungry, "CUDA out of memory")
     assert claims.claim(store, study.id, one) is Idle.WAIT
-    writes.finish(store, other, TrialState.COMPLETE, value=0.5)
+    fenced.finish(store, other, TrialState.COMPLETE, value=0.5)
     again = claims.claim(store, study.id, one)
     assert (again.number, again.attempt, again.alone) == (0, 2, True)
     assert claims.claim(store, study.id, two) is Idle.WAIT
@@ -101,11 +101,11 @@ def test_another_device_takes_it_at_once_and_is_not_held_up(store, study, slot, 
     one, two, elsewhere = slot("gpu 0"), slot("gpu 0"), slot("gpu 1")
     hungry = take(store, study, one)
     take(store, study, two)
-    writes.retry_alone(store, hungry, "CUDA out of memory")
+    fenced.retry_alone(store, hungry, "CUDA out of memory")
     assert number_of(claims.claim(store, study.id, elsewhere)) == 0
     assert number_of(claims.claim(store, study.id, one)) == 2
 
 
 def test_running_out_of_memory_is_an_event(store, study, slot, take):
-    writes.retry_alone(store, take(store, study, slot("gpu 0")), "CUDA out of memory")
+    fenced.retry_alone(store, take(store, study, slot("gpu 0")), "CUDA out of memory")
     assert "tried again alone: CUDA out of memory" in reads.event_rows(store, study.id)[-1]["message"]

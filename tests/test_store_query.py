@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from sweeper.store import query, reads, writes
+from sweeper.store import fenced, query, reads
 from sweeper.words.errors import StoreError
 from sweeper.words.records import EpochReport, TrialState
 
@@ -18,9 +18,9 @@ def asked(any_store, begin, hire, take):
     """A store with one complete trial."""
     study = begin(any_store)
     lease = take(any_store, study, hire(any_store, study))
-    writes.set_params(any_store, lease, {"x": 0.25})
-    writes.report(any_store, lease, EpochReport(0, 0, {"val_loss": 0.5}, 1.5), 0.5)
-    writes.finish(any_store, lease, TrialState.COMPLETE, value=0.5, seconds=1.5)
+    fenced.set_params(any_store, lease, {"x": 0.25})
+    fenced.report(any_store, lease, EpochReport(0, 0, {"val_loss": 0.5}, 1.5), 0.5)
+    fenced.finish(any_store, lease, TrialState.COMPLETE, value=0.5, seconds=1.5)
     return any_store
 
 

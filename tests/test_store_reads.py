@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from sweeper.store import claims, reads, schema, writes
+from sweeper.store import claims, fenced, reads, schema, totals, writes
 from sweeper.words.errors import StoreError
 from sweeper.words.records import Direction, EpochReport, Failure, StudyRecord, TrialState
 
@@ -21,11 +21,11 @@ def train(store, study, worker, take):
 
     def train_one(value, failure=None, seconds=1.0):
         lease = take(store, study, worker)
-        writes.set_params(store, lease, {"x": 0.5})
+        fenced.set_params(store, lease, {"x": 0.5})
         if value is not None:
-            writes.report(store, lease, EpochReport(lease.number, 0, {"val_loss": value}, seconds), value)
+            fenced.report(store, lease, EpochReport(lease.number, 0, {"val_loss": value}, seconds), value)
         state = TrialState.FAIL if failure else TrialState.COMPLETE
-        writes.finish(store, lease, state, value=value, failure=failure, message=failure and "no", seconds=seconds)
+        fenced.finish(store, lease, state, value=value, failure=failure, message=failure and "no", seconds=seconds)
         return lease.number
 
     return train_one
@@ -87,7 +87,7 @@ def test_the_best_come_first_and_of_equals_the_earlier(store, study, train, dire
 
 def test_a_running_trial_is_not_the_best(store, study, worker, take):
     lease = take(store, study, worker)
-    writes.report(store, lease, EpochReport(0, 0, {"val_loss": 0.0}, 1.0), 0.0)
+    fenced.report(store, lease, EpochReport(0, 0, {"val_loss": 0.0}, 1.0), 0.0)
     assert reads.best(store, study) == []
 
 
@@ -115,7 +115,7 @@ def test_questions_that_come_often_use_an_index(store, study, hire, question):
     worker = hire(store, study)
     ask = {
         "best": lambda: reads.best(store, study, 5),
-        "counts": lambda: reads.counts(store, study.id),
+        "counts": lambda: totals.counts(store, study.id),
         "claim": lambda: claims.claim(store, study.id, worker),
     }[question]
     plans = {text: steps for text, steps in asked_of(store, ask).items() if "FROM trials" in text}
@@ -149,7 +149,7 @@ def test_trials_by_state(store, study, worker, train, take):
     take(store, study, worker)
     assert [record.number for record in reads.all_trials(store, study.id)] == [0, 1, 2]
     assert [record.number for record in reads.all_trials(store, study.id, [TrialState.FAIL])] == [1]
-    assert reads.counts(store, study.id) == {TrialState.COMPLETE: 1, TrialState.FAIL: 1, TrialState.RUNNING: 1}
+    assert totals.counts(store, study.id) == {TrialState.COMPLETE: 1, TrialState.FAIL: 1, TrialState.RUNNING: 1}
 
 
 def test_a_record_is_typed(store, study, train):
@@ -164,7 +164,7 @@ def test_failures_come_in_the_order_of_their_ends(store, study, worker, take):
     """Also within a millisecond: SQLite's clock has no finer steps."""
     late, early = take(store, study, worker), take(store, study, worker)
     for lease in (early, late):
-        writes.finish(store, lease, TrialState.FAIL, failure=Failure.ERROR, message=f"no {lease.number}")
+        fenced.finish(store, lease, TrialState.FAIL, failure=Failure.ERROR, message=f"no {lease.number}")
     with store.write() as connection:
         connection.execute(schema.trials.update().values(finished=1.0))
     assert [row["number"] for row in reads.failures(store, study.id)] == [1, 0]
@@ -173,14 +173,14 @@ def test_failures_come_in_the_order_of_their_ends(store, study, worker, take):
 def test_failures_are_counted_by_reason(store, study, train):
     for failure in (Failure.ERROR, Failure.DIVERGED, Failure.ERROR):
         train(None, failure=failure)
-    assert reads.failure_counts(store, study.id) == {Failure.ERROR: 2, Failure.DIVERGED: 1}
+    assert totals.failure_counts(store, study.id) == {Failure.ERROR: 2, Failure.DIVERGED: 1}
 
 
 def test_epochs_come_by_trial_and_epoch(store, study, worker, take):
     leases = [take(store, study, worker) for _ in range(2)]
     for epoch in (0, 1):
         for lease in reversed(leases):
-            writes.report(store, lease, EpochReport(lease.number, epoch, {"val_loss": 0.5}, 1.5), 0.5)
+            fenced.report(store, lease, EpochReport(lease.number, epoch, {"val_loss": 0.5}, 1.5), 0.5)
     assert [(each.number, each.epoch) for each in reads.epoch_reports(store, study.id)] == [
         (0, 0),
         (0, 1),
@@ -200,8 +200,8 @@ def test_what_runs_and_what_ended_last(store, study, worker, train, take):
     assert [row["number"] for row in reads.running_trials(store, study.id)] == [3]
     assert reads.running_trials(store, study.id)[0]["device"] == "cpu"
     assert [record.number for record in reads.latest_finished(store, study.id, 2)] == [2, 1]
-    assert reads.seconds_per_trial(store, study.id) == [2.0] * 3
-    assert reads.total_seconds(store, study.id) == 6.0
+    assert totals.seconds_per_trial(store, study.id) == [2.0] * 3
+    assert totals.total_seconds(store, study.id) == 6.0
 
 
 def test_workers_that_live(store, study, hire):
@@ -222,6 +222,6 @@ def test_questions_change_nothing(store, study, train):
     train(0.5)
     before = store.path.read_bytes()
     reads.best(store, study)
-    reads.counts(store, study.id)
+    totals.counts(store, study.id)
     reads.trial(store, study.id, 0)
     assert store.path.read_bytes() == before

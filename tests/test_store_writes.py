@@ -15,7 +15,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from sweeper.store import claims, reads, schema, writes
+from sweeper.store import claims, corrections, fenced, reads, schema, totals, writes
 from sweeper.words.errors import LeaseLost, StoreError
 from sweeper.words.records import EpochReport, Failure, Idle, StudyState, TrialState
 
@@ -60,7 +60,7 @@ def test_many_processes_train_every_trial_once_and_spend_exactly_the_budget(stor
     crowd = [start(TAKE_ALL, store, study) for _ in range(6)]
     taken = [number for each in crowd for number in json.loads(each.communicate(timeout=120)[0])]
     assert sorted(taken) == list(range(40))
-    assert reads.counts(store, study.id) == {TrialState.COMPLETE: 40}
+    assert totals.counts(store, study.id) == {TrialState.COMPLETE: 40}
     assert reads.study(store, "crowd").granted_epochs == 80
     assert len(reads.epoch_reports(store, study.id)) == 80
 
@@ -87,7 +87,7 @@ def test_the_revisions_of_many_writers_are_never_equal(store, begin, hire, take)
         worker = hire(store, study)
         for _ in range(10):
             lease = take(store, study, worker)
-            writes.set_params(store, lease, {"x": 0.5})
+            fenced.set_params(store, lease, {"x": 0.5})
 
     threads = [threading.Thread(target=work) for _ in range(3)]
     for thread in threads:
@@ -105,12 +105,12 @@ def test_the_revisions_of_many_writers_are_never_equal(store, begin, hire, take)
 def test_the_new_holder_is_not_disturbed_by_the_old_one(store, study, worker, hire, take):
     old = take(store, study, worker, lease_seconds=EXPIRED)
     new = take(store, study, hire(store, study))
-    writes.report(store, new, EpochReport(0, 0, {"val_loss": 0.25}, 1.0), 0.25)
+    fenced.report(store, new, EpochReport(0, 0, {"val_loss": 0.25}, 1.0), 0.25)
     with pytest.raises(LeaseLost):
-        writes.report(store, old, EpochReport(0, 0, {"val_loss": 9.0}, 1.0), 9.0)
-    writes.finish(store, new, TrialState.COMPLETE, value=0.25)
+        fenced.report(store, old, EpochReport(0, 0, {"val_loss": 9.0}, 1.0), 9.0)
+    fenced.finish(store, new, TrialState.COMPLETE, value=0.25)
     with pytest.raises(LeaseLost):
-        writes.finish(store, old, TrialState.FAIL, failure=Failure.ERROR, message="late")
+        fenced.finish(store, old, TrialState.FAIL, failure=Failure.ERROR, message="late")
     trial = reads.trial(store, study.id, 0)
     assert (trial["state"], trial["value"], trial["attempt"]) == (TrialState.COMPLETE, 0.25, 2)
 
@@ -162,7 +162,7 @@ def test_a_beat_is_seen(store, study, worker):
 
 def test_parameters_come_back_as_they_were(store, study, worker, take):
     params = {"lr": 1e-300, "n": 2**60, "on": True, "none": None, "ü": "a'b\"c\n;--", "list": [1, 2.5, {"a": None}]}
-    writes.set_params(store, take(store, study, worker), params)
+    fenced.set_params(store, take(store, study, worker), params)
     (record,) = reads.all_trials(store, study.id)
     assert record.params == params
     assert list(record.params) == list(params)
@@ -171,10 +171,10 @@ def test_parameters_come_back_as_they_were(store, study, worker, take):
 def test_two_studies_of_one_store_do_not_touch_each_other(store, begin, hire, take):
     one, other = begin(store, name="one"), begin(store, name="other", seed=1)
     lease, same_number = take(store, one, hire(store, one)), take(store, other, hire(store, other))
-    writes.finish(store, lease, TrialState.COMPLETE, value=0.5)
+    fenced.finish(store, lease, TrialState.COMPLETE, value=0.5)
     writes.set_state(store, one.id, StudyState.STOPPED)
     assert [record.state for record in reads.all_trials(store, other.id)] == [TrialState.RUNNING]
-    writes.report(store, same_number, EpochReport(0, 0, {"val_loss": 0.1}, 0.0), 0.1)
+    fenced.report(store, same_number, EpochReport(0, 0, {"val_loss": 0.1}, 0.0), 0.1)
     assert reads.epoch_reports(store, one.id) == []
 
 
@@ -192,11 +192,11 @@ def test_a_study_on_a_disk_that_is_full_says_so_and_goes_on_later(store, study, 
     sa.event.listen(store._engine, "connect", fill)
     big = EpochReport(0, 0, {f"metric{n}": 0.5 for n in range(5000)}, 1.0)
     with pytest.raises(StoreError, match="disk is full"):
-        writes.report(store, lease, big, 0.5)
+        fenced.report(store, lease, big, 0.5)
     sa.event.remove(store._engine, "connect", fill)
     store.close()
     assert reads.epoch_reports(store, study.id) == []
-    writes.report(store, lease, big, 0.5)
+    fenced.report(store, lease, big, 0.5)
     assert len(reads.epoch_reports(store, study.id)) == 1
 
 
@@ -205,7 +205,7 @@ def test_a_study_on_a_disk_that_is_full_says_so_and_goes_on_later(store, study, 
 
 def fail(store, lease, message="ValueError: no"):
     reason = {"failure": Failure.ERROR, "message": message, "traceback": f"Traceback\n{message}"}
-    writes.finish(store, lease, TrialState.FAIL, **reason, seconds=2.0)
+    fenced.finish(store, lease, TrialState.FAIL, **reason, seconds=2.0)
 
 
 def kinds(store, study):
@@ -216,11 +216,11 @@ def test_a_retried_trial_is_taken_again_under_its_own_number(store, begin, hire,
     study = begin(store, name="short", budget=1, epochs=3)
     worker = hire(store, study)
     lease = take(store, study, worker)
-    writes.set_params(store, lease, {"x": 0.5})
-    writes.report(store, lease, EpochReport(0, 0, {"val_loss": 0.5}, 1.0), 0.5)
+    fenced.set_params(store, lease, {"x": 0.5})
+    fenced.report(store, lease, EpochReport(0, 0, {"val_loss": 0.5}, 1.0), 0.5)
     fail(store, lease)
     assert claims.claim(store, study.id, worker, grant_epochs=3) is Idle.DONE
-    writes.retry(store, study.id, [0])
+    corrections.retry(store, study.id, [0])
     trial = reads.trial(store, study.id, 0)
     assert [trial[name] for name in ("finished", "failure", "message", "traceback", "kills")] == [None] * 4 + [0]
     assert (trial["state"], trial["attempt"], trial["seconds"], trial["epochs_done"]) == ("WAITING", 1, 2.0, 1)
@@ -233,11 +233,11 @@ def test_a_retried_trial_is_taken_again_under_its_own_number(store, begin, hire,
 def test_whoever_failed_a_retried_trial_stays_fenced_off(store, study, hire, take):
     old = take(store, study, hire(store, study))
     fail(store, old)
-    writes.retry(store, study.id, [0])
+    corrections.retry(store, study.id, [0])
     late = EpochReport(0, 7, {"val_loss": 0.1}, 0.0)
     for _ in range(2):  # while it waits, and while another worker holds it
         with pytest.raises(LeaseLost):
-            writes.report(store, old, late, 0.1)
+            fenced.report(store, old, late, 0.1)
         with pytest.raises(LeaseLost):
             fail(store, old)
         new = take(store, study, hire(store, study))
@@ -251,7 +251,7 @@ def test_a_trial_that_killed_its_workers_may_do_so_as_often_again(store, study, 
         claims.claim(store, study.id, worker, lease_seconds=EXPIRED)
     claims.claim(store, study.id, worker)
     assert reads.trial(store, study.id, 0)["failure"] == Failure.KILLED
-    writes.retry(store, study.id, [0])
+    corrections.retry(store, study.id, [0])
     claims.claim(store, study.id, worker, lease_seconds=EXPIRED)
     claims.claim(store, study.id, worker)
     trial = reads.trial(store, study.id, 0)
@@ -262,40 +262,40 @@ def test_retrying_is_all_or_nothing(store, study, worker, take):
     fail(store, take(store, study, worker))
     take(store, study, worker)
     with pytest.raises(StoreError, match="must be FAIL to be retried, but trial 1 is RUNNING"):
-        writes.retry(store, study.id, [0, 1])
+        corrections.retry(store, study.id, [0, 1])
     with pytest.raises(StoreError, match=r"is in 0\.\.1, but got 7, 9"):
-        writes.retry(store, study.id, [9, 0, 7])
+        corrections.retry(store, study.id, [9, 0, 7])
     assert reads.trial(store, study.id, 0)["state"] == TrialState.FAIL
     assert not [each for each in kinds(store, study) if each[0] == "retried"]
 
 
 def test_retrying_opens_a_study_that_failures_stopped(store, study, worker, take):
-    writes.finish(store, take(store, study, worker), TrialState.FAIL, failure=Failure.ERROR, max_failures=1)
+    fenced.finish(store, take(store, study, worker), TrialState.FAIL, failure=Failure.ERROR, max_failures=1)
     assert reads.study(store).state == StudyState.STOPPED
-    writes.retry(store, study.id, [0, 0])
+    corrections.retry(store, study.id, [0, 0])
     assert (reads.study(store).state, reads.study(store).message) == (StudyState.OPEN, None)
     assert kinds(store, study)[-2:] == [("retried", 0), ("open", None)]
-    writes.finish(store, take(store, study, worker), TrialState.FAIL, failure=Failure.ERROR, max_failures=2)
+    fenced.finish(store, take(store, study, worker), TrialState.FAIL, failure=Failure.ERROR, max_failures=2)
     assert reads.study(store).state == StudyState.OPEN
 
 
 def test_retrying_leaves_a_paused_study_paused(store, study, worker, take):
     fail(store, take(store, study, worker))
     writes.set_state(store, study.id, StudyState.PAUSED)
-    writes.retry(store, study.id, [0])
+    corrections.retry(store, study.id, [0])
     assert claims.claim(store, study.id, worker) is Idle.PAUSED
 
 
 def complete(store, study, worker, take, *losses):
     for loss in losses:
         lease = take(store, study, worker)
-        writes.set_params(store, lease, {"x": loss})
-        writes.finish(store, lease, TrialState.COMPLETE, value=loss)
+        fenced.set_params(store, lease, {"x": loss})
+        fenced.finish(store, lease, TrialState.COMPLETE, value=loss)
 
 
 def test_a_hidden_trial_is_no_best_one(store, study, worker, take):
     complete(store, study, worker, take, 0.3, 0.1, 0.2)
-    writes.hide(store, study.id, [1], "wrong data")
+    corrections.hide(store, study.id, [1], "wrong data")
     assert [record.number for record in reads.best(store, study, 3)] == [2, 0]
     assert [record.number for record in reads.latest_finished(store, study.id, 3)] == [2, 0]
     assert reads.hidden(store, study.id, [0, 1, 2]) == {1: "wrong data"}
@@ -304,7 +304,7 @@ def test_a_hidden_trial_is_no_best_one(store, study, worker, take):
         best = connection.execute(sa.text("SELECT number FROM v_best ORDER BY rank")).scalars().all()
         mark = connection.execute(sa.text("SELECT hidden FROM v_trials ORDER BY number")).scalars().all()
     assert (best, mark) == ([2, 0], [None, "wrong data", None])
-    writes.unhide(store, study.id, [1])
+    corrections.unhide(store, study.id, [1])
     assert [record.number for record in reads.best(store, study, 3)] == [1, 2, 0]
     assert kinds(store, study)[-2:] == [("hidden", 1), ("unhidden", 1)]
     assert reads.event_rows(store, study.id)[-1]["user"]
@@ -324,27 +324,27 @@ def test_a_sampler_is_told_nothing_of_a_hidden_trial(store, study, worker, take)
 
     _, revision = reads.changed_trials(store, study.id, 0)
     assert values() == [0.3, 0.1]
-    writes.hide(store, study.id, [1], "wrong data")
+    corrections.hide(store, study.id, [1], "wrong data")
     (news,), _ = reads.changed_trials(store, study.id, revision)
     assert (news.state, news.failure, news.message) == (TrialState.FAIL, Failure.ERROR, "hidden: wrong data")
     assert values() == [0.3, None]
-    writes.unhide(store, study.id, [1])
+    corrections.unhide(store, study.id, [1])
     assert values() == [0.3, 0.1]
 
 
 def test_a_trial_may_be_hidden_while_it_runs(store, study, worker, take):
     lease = take(store, study, worker)
-    writes.hide(store, study.id, [0], "wrong data")
-    writes.finish(store, lease, TrialState.COMPLETE, value=0.1)
+    corrections.hide(store, study.id, [0], "wrong data")
+    fenced.finish(store, lease, TrialState.COMPLETE, value=0.1)
     assert reads.best(store, study) == []
-    assert reads.counts(store, study.id) == {TrialState.COMPLETE: 1}
+    assert totals.counts(store, study.id) == {TrialState.COMPLETE: 1}
 
 
 def test_unhiding_is_all_or_nothing(store, study, worker, take):
     complete(store, study, worker, take, 0.3, 0.1)
-    writes.hide(store, study.id, [0], "wrong data")
+    corrections.hide(store, study.id, [0], "wrong data")
     with pytest.raises(StoreError, match="these are not: 1"):
-        writes.unhide(store, study.id, [0, 1])
+        corrections.unhide(store, study.id, [0, 1])
     with pytest.raises(StoreError, match="but got 5"):
-        writes.hide(store, study.id, [1, 5], "wrong data")
+        corrections.hide(store, study.id, [1, 5], "wrong data")
     assert reads.hidden(store, study.id, [0, 1]) == {0: "wrong data"}

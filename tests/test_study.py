@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from sweeper.store import writes
+from sweeper.store import corrections, fenced, writes
 from sweeper.sweep.study import Study, load_study
 from sweeper.words.errors import StoreError
 from sweeper.words.records import Direction, StudyState
@@ -119,7 +119,7 @@ def test_choices_have_the_type_of_their_values(url: str) -> None:
     store, study_id = filling.study(url, space=space)
     hand = filling.worker(store, study_id)
     lease = filling.begin(store, study_id, hand, 0, 0.0)
-    writes.set_params(store, lease, {name: values[0] for name, values in choices.items()})
+    fenced.set_params(store, lease, {name: values[0] for name, values in choices.items()})
     found = dtypes(load_study(store=url).trials())
     kinds = {"size": "int64", "share": "float64", "flag": "bool", "mixed": "object", "name": "str"}
     assert {f"params.{name}": kind for name, kind in kinds.items()}.items() <= found.items()
@@ -141,7 +141,7 @@ def test_a_copy_for_optuna(study: Study) -> None:
 
 
 def test_a_hidden_trial_shows_its_mark_and_is_no_best_one(study: Study) -> None:
-    writes.hide(study._store, study.record.id, [1], "wrong data")
+    corrections.hide(study._store, study.record.id, [1], "wrong data")
     assert study.trials()["hidden"].fillna("").tolist() == ["", "wrong data", "", "", ""]
     assert study.best()["number"].tolist() == [3]
     copied = study.to_optuna()

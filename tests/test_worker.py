@@ -18,14 +18,14 @@ import torch
 from sweeper.engine import worker as working
 from sweeper.engine.beat import Beat, Timeouts
 from sweeper.engine.leave import Leave
-from sweeper.engine.worker import Worker, WorkerSettings, describe
-from sweeper.machine.meters import Load
+from sweeper.engine.worker import Worker, WorkerSettings
 from sweeper.search.plan import Plan, Stage
-from sweeper.store import claims, process, reads, schema, writes
+from sweeper.store import claims, fenced, process, reads, schema, writes
 from sweeper.trial import checkpoint
+from sweeper.trial.failure import describe
 from sweeper.trial.handle import current_trial
 from sweeper.words.errors import CheckpointError, ConfigError, Diverged, StoreError, TrialInterrupted
-from sweeper.words.records import Failure, Lease, StudyState, TrialState
+from sweeper.words.records import Failure, Lease, Load, StudyState, TrialState
 
 EXPIRED = -1.0
 
@@ -171,7 +171,7 @@ def test_a_worker_waits_for_another_ones_trial_and_takes_it_when_it_is_handed_ba
     monkeypatch.setattr(working, "POLL_SECONDS", 0.01)
     study = begin(store, name="one", budget=1, epochs=3)
     lease = take(store, study, hire(store, study))
-    threading.Timer(0.2, writes.release, (store, lease)).start()
+    threading.Timer(0.2, fenced.release, (store, lease)).start()
     assert employ(quick, of=study).work() == "finished"
     assert states(store, study) == ["COMPLETE"]
 
@@ -516,7 +516,7 @@ def test_a_worker_that_lost_its_lease_drops_the_trial_and_takes_another(store, s
                 taken.append(lose(store, study, hire))
                 with store.read() as connection:
                     assert connection.exec_driver_sql("SELECT count(*) FROM epochs WHERE number = 1").scalar() == 1
-                threading.Timer(0.5, writes.finish, (store, taken[0], TrialState.COMPLETE), {"value": 7.0}).start()
+                threading.Timer(0.5, fenced.finish, (store, taken[0], TrialState.COMPLETE), {"value": 7.0}).start()
             trial.report(val_loss=0.5)
 
     assert employ(sleepy).work() == "finished"
@@ -531,7 +531,7 @@ def test_whatever_a_late_worker_wants_to_write_it_only_drops_the_trial(store, st
         if trial.number == 0:
             trial.report(val_loss=0.5)
             lease = lose(store, study, hire)
-            writes.finish(store, lease, TrialState.COMPLETE, value=7.0)
+            fenced.finish(store, lease, TrialState.COMPLETE, value=7.0)
             if ending == "fails":
                 raise ValueError("no")
             if ending == "leaves":
@@ -547,7 +547,7 @@ def test_whatever_a_late_worker_wants_to_write_it_only_drops_the_trial(store, st
 def test_an_except_in_the_script_cannot_swallow_a_lost_lease(store, study, employ, hire):
     def greedy(trial):
         if trial.number == 0:
-            writes.finish(store, lose(store, study, hire), TrialState.COMPLETE, value=7.0)
+            fenced.finish(store, lose(store, study, hire), TrialState.COMPLETE, value=7.0)
             try:
                 trial.report(val_loss=0.5)
             except Exception:
@@ -616,8 +616,8 @@ def test_another_seed_is_another_search(store, begin, employ):
 
 def test_a_trial_that_goes_on_is_not_proposed_anew(store, study, employ, hire, take):
     lease = take(store, study, hire(store, study))
-    writes.set_params(store, lease, {"x": 0.125})
-    writes.release(store, lease)
+    fenced.set_params(store, lease, {"x": 0.125})
+    fenced.release(store, lease)
     employ(quick).work()
     assert reads.trial(store, study.id, 0)["params"] == {"x": 0.125}
 
@@ -639,13 +639,13 @@ def test_what_a_killed_attempt_left_is_swept(store, study, employ, hire, take):
     folder.mkdir(parents=True)
     for name in ("epoch=0000-val_loss=1.pt", "epoch=0001.pt.tmp-1-abc", "notes.txt"):
         (folder / name).write_bytes(b"torn")
-    writes.release(store, lease)
+    fenced.release(store, lease)
     employ(quick).work()
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
 
 
 def test_a_worker_that_slept_before_it_swept_takes_no_file_of_its_heir(store, study, employ, hire, take, monkeypatch):
-    writes.release(store, take(store, study, hire(store, study)))
+    fenced.release(store, take(store, study, hire(store, study)))
     sweep, heirs = working.sweep_orphans, []
 
     def late(*args):
@@ -654,10 +654,10 @@ def test_a_worker_that_slept_before_it_swept_takes_no_file_of_its_heir(store, st
             folder = store.path.parent / "runs" / "demo" / "0000"
             new = checkpoint.save(folder / "checkpoints", 0, {}, attempt=heirs[0].attempt)
             row = {"epoch": 0, "path": f"checkpoints/{new.path.name}", "sha256": new.sha256, "size_bytes": 1}
-            writes.add_checkpoint(store, heirs[0], row)
+            fenced.add_checkpoint(store, heirs[0], row)
             swept.extend(sweep(*args))
             assert new.path.exists()
-            writes.finish(store, heirs[0], TrialState.COMPLETE, value=7.0)
+            fenced.finish(store, heirs[0], TrialState.COMPLETE, value=7.0)
         return []
 
     swept = []

@@ -20,9 +20,9 @@ import numpy as np
 
 from experiments.benchmarks.lcbench import COLUMNS, EPOCHS, TUNING, LCBench
 from sweeper.search import borders
-from sweeper.search.borders import BorderKind
 from sweeper.search.proposer import Proposer
 from sweeper.search.space import Categorical, Float, Int, Parameter, SearchSpace
+from sweeper.search.verdict import BorderKind
 from sweeper.words.records import Direction, TrialRecord, TrialState
 
 SIZES = (20, 50, 100, 200)

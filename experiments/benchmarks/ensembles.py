@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 import sweeper
-from sweeper.retraining import script
+from sweeper.retraining import parts as scripts
 from sweeper.retraining.ensemble import Built
 
 Pair = tuple[float, float]
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder of the studies; default: a temporary one")
     parser.add_argument("overrides", nargs="*", help="more overrides of the script, as epochs=10")
     options = parser.parse_args()
-    parts = script.parts(Path(options.script))
+    parts = scripts.parts(Path(options.script))
     assert parts.data is not None
     found: list[dict[str, Pair]] = []
     with tempfile.TemporaryDirectory() as temporary:

@@ -27,7 +27,7 @@ from experiments.benchmarks.results import interval
 from experiments.benchmarks.search_quality import Train, best_by
 from sweeper.analysis import borders as judgement
 from sweeper.search import borders
-from sweeper.search.borders import BorderKind, Verdict
+from sweeper.search.verdict import BorderKind, Verdict
 from sweeper.store import reads
 from sweeper.store.connection import Store
 

@@ -15,7 +15,7 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
 from experiments.benchmarks.task import Task
 from sweeper.search.grammar import parse
-from sweeper.search.proposer import OptunaSpace
+from sweeper.search.optuna.space import OptunaSpace
 from sweeper.search.samplers import quiet
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {

@@ -36,7 +36,8 @@ from experiments.benchmarks import lcbench, pruners, results, tables
 from experiments.benchmarks.clock import Clock, Hand
 from experiments.benchmarks.results import CUTS
 from experiments.benchmarks.task import Task
-from sweeper.search.plan import SEARCHES, Plan
+from sweeper.search.plan import Plan
+from sweeper.search.plans import SEARCHES
 from sweeper.search.proposer import Proposer
 from sweeper.search.samplers import NAMES
 from sweeper.search.space import SearchSpace

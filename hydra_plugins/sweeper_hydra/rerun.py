@@ -20,7 +20,7 @@ class Rerun(Callback):
         self._trial: Any = None
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
-        from sweeper.retraining.rerun import Request
+        from sweeper.retraining.request import Request
 
         request = Request.of_this_process()
         task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])

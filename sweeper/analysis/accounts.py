@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sweeper.store import attempts as ledger
-from sweeper.store import reads
+from sweeper.store import attempts, reads
 from sweeper.store.attempts import Attempt, Turns, last_sign, lives
 from sweeper.store.breaker import device_name
 from sweeper.store.connection import Store
@@ -109,7 +108,7 @@ def collect(store: Store, study: StudyRecord, known: Held | None = None) -> Ledg
     epochs: dict[int, Amounts] = {worker: defaultdict(int) for worker in lifetimes}
     trials: Counter[int] = Counter()
     spans: list[tuple[int, float, float]] = []
-    for each in ledger.sums(store, study.id):
+    for each in attempts.sums(store, study.id):
         key = (OF_STATE[each.state], each.failure)
         for kind, amount in _split(key, each.seconds, each.epoch_seconds):
             seconds[each.worker][kind] += amount
@@ -246,13 +245,13 @@ def held(store: Store, study: StudyRecord) -> Held:
     lifetimes = lifetimes_of(workers)
     found = [
         replace(turns, attempts=tuple(_bounded(each, lifetimes) for each in turns.attempts))
-        for turns in ledger.turns(store, study.id)
+        for turns in attempts.turns(store, study.id)
     ]
     if all(each.worker is not None for turns in found for each in turns.attempts):
         return Held(workers, found)
     taken: dict[int, list[Span]] = {worker: [] for worker in lifetimes}
     known = [(each.worker, each.begin, each.end) for turns in found for each in turns.attempts if each.end is not None]
-    for worker, begin, end in (*ledger.spans(store, study.id), *known):
+    for worker, begin, end in (*attempts.spans(store, study.id), *known):
         if worker is not None:
             bisect.insort(taken[worker], (begin, end))
     placed = [
@@ -303,3 +302,23 @@ def of_workers(found: Ledger) -> dict[int, dict[str, Any]]:
         }
         for each in found.workers
     }
+
+
+EPOCH_KINDS = KINDS[:-2]
+
+
+def flat(found: Ledger) -> dict[str, float | None]:
+    """`utilisation`, `seconds.useful`, …, `seconds.failed.diverged` for each reason that there was; of epochs too."""
+    told: dict[str, float | None] = {"utilisation": found.utilisation}
+    for prefix, account in (("seconds", found.seconds), ("epochs", found.epochs)):
+        kinds = KINDS if prefix == "seconds" else EPOCH_KINDS
+        told |= {f"{prefix}.{name}": account.parts[name] for name in kinds}
+        told |= {f"{prefix}.failed.{why}": amount for why, amount in sorted(account.failed.items())}
+    return told
+
+
+def nested(found: Ledger) -> dict[str, Any]:
+    """For JSON: utilisation, and by kind seconds and epochs; the failed ones by reason."""
+    seconds = {**found.seconds.parts, "failed": dict(found.seconds.failed)}
+    epochs = {name: found.epochs.parts[name] for name in EPOCH_KINDS} | {"failed": dict(found.epochs.failed)}
+    return {"utilisation": found.utilisation, "seconds": seconds, "epochs": epochs}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sweeper.search.borders import Verdict, verdicts
+from sweeper.search.borders import verdicts
 from sweeper.search.space import SearchSpace
+from sweeper.search.verdict import Verdict
 from sweeper.store import reads
 from sweeper.store.connection import Store
 from sweeper.words.records import StudyRecord, TrialState

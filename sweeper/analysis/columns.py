@@ -9,11 +9,11 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-from sweeper.store import reads
+from sweeper.store.columns import epoch_table, trial_table
 from sweeper.store.connection import Store
+from sweeper.words.numbers import iso
 from sweeper.words.records import StudyRecord, TrialState
 
 Columns = dict[str, list[Any]]
@@ -33,7 +33,7 @@ def trial_columns(
     last: int | None = None,
 ) -> Columns:
     """The study's trials by number. `numbers`: those alone, in that order; `last`: at most so many, the newest."""
-    table = reads.trial_table(store, study.id, [*HEAD, *TAIL], numbers=numbers, states=states, last=last)
+    table = trial_table(store, study.id, [*HEAD, *TAIL], numbers=numbers, states=states, last=last)
     *plain, params, metrics = _transposed(table, len(HEAD) + len(TAIL) + 2)
     known = dict(zip((*HEAD, *TAIL), plain, strict=True))
     return {
@@ -46,7 +46,7 @@ def trial_columns(
 
 def epoch_columns(store: Store, study: StudyRecord, number: int | None = None) -> Columns:
     """Every reported epoch by trial and epoch, or one trial's."""
-    *plain, metrics = _transposed(reads.epoch_table(store, study.id, EPOCH, number), len(EPOCH) + 1)
+    *plain, metrics = _transposed(epoch_table(store, study.id, EPOCH, number), len(EPOCH) + 1)
     return {**dict(zip(EPOCH, plain, strict=True)), **_spread("metrics", _decoded(metrics), [study.metric])}
 
 
@@ -54,14 +54,6 @@ def rows(columns: Columns) -> list[dict[str, Any]]:
     """The same as a list of rows, with full precision and times as text."""
     named = [list(map(iso, values)) if name in TIMES else values for name, values in columns.items()]
     return [dict(zip(columns, row, strict=True)) for row in zip(*named, strict=True)]
-
-
-def iso(seconds: float | None) -> str | None:
-    """
-    >>> iso(0.5)
-    '1970-01-01T00:00:00.500000+00:00'
-    """
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
 
 
 def _transposed(table: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:

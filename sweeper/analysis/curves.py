@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sweeper.analysis.digest import Digest, sample
 from sweeper.store import reads
 from sweeper.store.connection import Store
-from sweeper.trial.divergence import is_monitor
+from sweeper.words.metrics import is_monitor
 
 BEST, OTHERS = 4, 60
 MOST_POINTS, MOST_POINTS_BEHIND = 300, 60

@@ -19,9 +19,9 @@ from sweeper.analysis.columns import Columns, trial_columns
 from sweeper.analysis.progress import Progress, snapshot
 from sweeper.analysis.timeline import Clock, Timeline
 from sweeper.analysis.timeline import collect as timeline
-from sweeper.search.borders import Verdict
 from sweeper.search.plan import Plan
 from sweeper.search.space import Categorical, Int, Parameter, SearchSpace, as_text
+from sweeper.search.verdict import Verdict
 from sweeper.store import reads
 from sweeper.store.connection import Store
 from sweeper.words.records import StudyRecord, TrialState

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sweeper.analysis import columns
-from sweeper.search.confirmation import Standing
+from sweeper.analysis.confirmation import Standing
 from sweeper.search.space import Categorical, Float, Parameter, SearchSpace
 from sweeper.store import reads
 from sweeper.store.connection import Store

@@ -7,7 +7,6 @@ Arbitrary Subspaces", IJCAI 2023), by Optuna: how much a parameter tells the bes
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -65,7 +64,7 @@ def importance(store: Store, digest: Digest) -> Importance:
     found = reads.all_trials(store, digest.study.id, [TrialState.COMPLETE])
     trials = [trial for trial in found if trial.number in numbers]
     varied = [parameter.name for parameter in digest.parameters]
-    told = _ped_anova(digest, trials) if len({trial.value for trial in trials}) > 1 else {}
+    told = _told(digest, trials) if len({trial.value for trial in trials}) > 1 else {}
     shares = {name: share for name, share in told.items() if name in varied}
     whole = sum(shares.values())
     ordered = sorted(shares, key=lambda name: -shares[name]) if whole else []
@@ -73,20 +72,10 @@ def importance(store: Store, digest: Digest) -> Importance:
     return Importance(tuple((name, shares[name] / whole) for name in ordered), len(trials), left_out)
 
 
-def _ped_anova(digest: Digest, trials: Sequence[TrialRecord]) -> dict[str, float]:
-    """Nothing where it cannot tell, as for a metric that is the same for all."""
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+def _told(digest: Digest, trials: Sequence[TrialRecord]) -> dict[str, float]:
+    from sweeper.search.optuna.importance import ped_anova  # imports Optuna
 
-    from sweeper.search.proposer import to_optuna
-
-    study = to_optuna(digest.space, trials, digest.study.direction)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
-        except (ValueError, RuntimeError):
-            return {}
-    return {name: float(share) for name, share in found.items() if math.isfinite(share)}
+    return ped_anova(digest.space, trials, digest.study.direction)
 
 
 def contour(digest: Digest, names: Sequence[str]) -> Contour | None:

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from sweeper.analysis.borders import judge
 from sweeper.analysis.progress import Progress, RangeStand, RunningTrial, StageStand
-from sweeper.report.terminal import stages as lineage
-from sweeper.search.borders import MIN_TRIALS, Verdict
+from sweeper.analysis.stages import began, collect, words
 from sweeper.search.plan import Plan
 from sweeper.search.space import Categorical, SearchSpace
-from sweeper.store import reads
+from sweeper.search.verdict import MIN_TRIALS, Verdict
+from sweeper.store import reads, totals
 from sweeper.store.connection import Store
 from sweeper.words.records import StudyRecord, TrialRecord, TrialState
 
@@ -53,8 +53,8 @@ class Lookout:
         if self._judges:
             self._judge(study, progress.ended, moved=move != self._move)
         if self._ranges is None or move != self._move:
-            self._moves = [lineage.words(each) for each in lineage.collect(self._store, study)["moves"]] if move else ()
-            self._ranges = ranges(lineage.began(self._store, study), SearchSpace.from_json(space))
+            self._moves = [words(each) for each in collect(self._store, study)["moves"]] if move else ()
+            self._ranges = ranges(began(self._store, study), SearchSpace.from_json(space))
         self._move = move
         self._count(study, progress)
         return replace(
@@ -75,7 +75,7 @@ class Lookout:
         grown = progress.ended - self._counted >= progress.ended * COUNTED_SHARE - 1 or progress.complete
         standing = (progress.counts, study.granted_epochs)
         if standing != self._standing and grown:
-            self._stages = stages(study, reads.stage_counts(self._store, study.id))
+            self._stages = stages(study, totals.stage_counts(self._store, study.id))
             self._counted, self._standing = progress.ended, standing
 
     def _with_curves(self, study: StudyRecord, progress: Progress) -> Progress:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sweeper.analysis.timeleft import Running, TimeLeft, time_left
+from sweeper.search.completion import is_complete
 from sweeper.search.plan import Plan
-from sweeper.store import reads
+from sweeper.store import reads, totals
 from sweeper.store.attempts import lives
 from sweeper.store.breaker import device_name
 from sweeper.store.connection import Store
@@ -181,7 +182,7 @@ class Progress:
 
 def snapshot(store: Store, study: StudyRecord) -> Progress:
     """The study's progress; pass a fresh `study`, whose budget and state are taken as they stand there."""
-    counts = reads.counts(store, study.id)
+    counts = totals.counts(store, study.id)
     recent = reads.latest_finished(store, study.id, RECENT)
     running = reads.running_trials(store, study.id)
     workers = _alive(store, study, {row["worker_id"]: row["number"] for row in running})
@@ -204,7 +205,7 @@ def snapshot(store: Store, study: StudyRecord) -> Progress:
         ended=ended,
         complete=is_complete(store, study, plan, counts),
         counts=counts,
-        failures=reads.failure_counts(store, study.id) if counts.get(TrialState.FAIL) else {},
+        failures=totals.failure_counts(store, study.id) if counts.get(TrialState.FAIL) else {},
         running=in_hand,
         latest=tuple(recent[:LATEST]),
         best=next(iter(reads.best(store, study, 1)), None),
@@ -224,20 +225,8 @@ def _spent(store: Store, study: StudyRecord, running: Sequence[RunningTrial]) ->
     """What the trials have trained of the budget, in full trainings: what was granted, less what is to be done yet."""
     full = study.full_epochs or 1
     to_do = sum(max(0, (each.target_epochs or 0) - each.epochs_done) for each in running)
-    to_do += reads.waiting_epochs(store, study.id)
+    to_do += totals.waiting_epochs(store, study.id)
     return max(0.0, study.granted_epochs - to_do) / full, study.budget_epochs / full, TRAININGS
-
-
-def is_complete(store: Store, study: StudyRecord, plan: Plan, counts: Mapping[TrialState, int] | None = None) -> bool:
-    """Whether nothing more can be granted, and no trial waits or runs. `counts`: of trials, if they are known."""
-    counts = reads.counts(store, study.id) if counts is None else counts
-    if counts.get(TrialState.WAITING) or counts.get(TrialState.RUNNING):
-        return False
-    paused = reads.furthest_paused(store, study.id) if plan.promotes else None
-    if not plan.is_spent(study.granted_epochs, study.budget_epochs, study.next_number, paused):
-        return False
-    can_repeat = plan.can_repeat(study.granted_epochs, study.budget_epochs)
-    return not can_repeat or reads.is_confirmed(store, study)
 
 
 def _time_left(

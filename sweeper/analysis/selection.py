@@ -8,7 +8,7 @@ from typing import Any
 
 from sweeper.analysis import condition
 from sweeper.analysis.columns import Columns, trial_columns
-from sweeper.report.hidden import marked
+from sweeper.store import reads
 from sweeper.store.connection import Store
 from sweeper.words.errors import ConfigError
 from sweeper.words.records import StudyRecord, TrialState
@@ -106,3 +106,9 @@ def _sorted(rows: Sequence[int], values: Sequence[Any], descending: bool) -> lis
     except TypeError:
         ordered = sorted(known, key=lambda row: (type(values[row]).__name__, str(values[row])), reverse=descending)
     return [*ordered, *(row for row in rows if values[row] is None)]
+
+
+def marked(store: Store, study: StudyRecord, columns: Columns) -> Columns:
+    """The trials' columns with `hidden` as the last."""
+    why = reads.hidden(store, study.id, columns["number"])
+    return {**columns, "hidden": [why.get(number) for number in columns["number"]]}

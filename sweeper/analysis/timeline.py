@@ -9,7 +9,7 @@ from typing import Any
 
 from sweeper.analysis import accounts
 from sweeper.analysis.accounts import Held
-from sweeper.store import reads
+from sweeper.store import columns
 from sweeper.store.attempts import Attempt
 from sweeper.store.breaker import device_name
 from sweeper.store.connection import Store
@@ -110,7 +110,7 @@ def _attempts(store: Store, study: StudyRecord, known: Held) -> list[Attempt]:
     """Of each trial, in order, who held it when."""
     turns = {each.number: each.attempts for each in known.turns}
     found: list[Attempt] = []
-    for number, worker, started, finished, seconds, *_ in reads.trial_table(
+    for number, worker, started, finished, seconds, *_ in columns.trial_table(
         store, study.id, ("number", "worker_id", "started", "finished", "seconds")
     ):
         if number in turns:

@@ -19,7 +19,8 @@ from sweeper.check.rates import LrCheck, Ramp, judged, lr_of_record
 from sweeper.check.script import Sweep, command, run, slots_of, sweep_of, text
 from sweeper.check.training.finding import Finding, Verdict, fails, passes, unknown
 from sweeper.machine.devices import Slot
-from sweeper.search.plan import Plan, make_plan
+from sweeper.search.plan import Plan
+from sweeper.search.plans import make_plan
 from sweeper.trial.handle import OBJECTIVE
 from sweeper.words.errors import ConfigError, SpaceError, SweeperError
 from sweeper.words.numbers import plain
@@ -218,3 +219,7 @@ def show_log(checkup: Checkup) -> None:
     """The last words of a script that failed, for eyes."""
     if checkup.log:
         print(checkup.log, file=sys.stderr)
+
+
+QUICK_SECONDS = 5.0
+"""That a training is watched for, after its first step."""

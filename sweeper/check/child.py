@@ -257,7 +257,7 @@ def _told(words: Sequence[str], train: Callable[[], None]) -> dict[str, Any] | N
 
 
 def _error(error: BaseException, script: Path) -> dict[str, Any]:
-    from sweeper.engine.worker import OUT_OF_MEMORY
+    from sweeper.trial.failure import OUT_OF_MEMORY
 
     frames = traceback.extract_tb(error.__traceback__)
     begun = next((at for at, frame in enumerate(frames) if Path(frame.filename).name == script.name), len(frames))

@@ -15,7 +15,7 @@ from typing import Any
 from sweeper.check.training.finding import Finding, fails, passes, unknown
 from sweeper.machine.devices import Slot
 from sweeper.search.space import Categorical, Parameter, SearchSpace, is_a
-from sweeper.sweep.config import trial_overrides
+from sweeper.trial.overrides import trial_overrides
 from sweeper.words.numbers import size
 
 NAME = "corners"

@@ -12,7 +12,8 @@ from typing import Any
 
 from sweeper.check.script import command, hydra_words, rate_of, run, text
 from sweeper.check.training.finding import Finding, fails, passes, unknown
-from sweeper.training.lr_range import Curve, LrRange, analyse, geometric
+from sweeper.training.lr_range import Curve, analyse, geometric
+from sweeper.training.lr_range import LrRange as LrRange
 from sweeper.words.errors import ConfigError
 from sweeper.words.numbers import number
 

@@ -16,7 +16,7 @@ from typing import Any
 from sweeper.machine.devices import Slot, slots
 from sweeper.search.space import Categorical, SearchSpace
 from sweeper.store import process
-from sweeper.sweep.config import as_override
+from sweeper.trial.overrides import as_override
 from sweeper.words.errors import ConfigError, SpaceError
 
 REQUEST = "SWEEPER_CHECK"

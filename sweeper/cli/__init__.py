@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from sweeper.cli import questions, comparisons, diagnose, sql, pictures, exchange  # isort: skip  # the order of --help
-from sweeper.cli import changes, check, rerun, models, doctor  # isort: skip
+from sweeper.cli import questions, comparisons, diagnose, sql, report, dashboard, intake  # isort: skip  # the order of --help
+from sweeper.cli import changes, check, rerun, winners, doctor  # isort: skip
 from sweeper.cli.app import app
 
 __all__ = [
@@ -17,15 +17,16 @@ __all__ = [
     "changes",
     "check",
     "comparisons",
+    "dashboard",
     "diagnose",
     "doctor",
-    "exchange",
+    "intake",
     "main",
-    "models",
-    "pictures",
     "questions",
+    "report",
     "rerun",
     "sql",
+    "winners",
 ]
 
 

@@ -26,17 +26,17 @@ def retry(
     if bool(numbers) + all + (reason is not None) != 1:
         raise typer.BadParameter("give the numbers of trials, or --all, or --reason REASON")
     opened, record = open_study(store, study)
+    from sweeper.analysis import causes
     from sweeper.analysis.progress import snapshot
     from sweeper.cli import effects
-    from sweeper.report.terminal import causes
-    from sweeper.store import reads, writes
+    from sweeper.store import corrections, reads
 
     chosen = sorted(set(numbers or causes.numbers(opened, record, reason)))
     if not chosen:
         print(f"The study {record.name} has no failed trial{f' of reason {reason}' if reason else ''} to retry.")
         return
     timed_out = set(causes.numbers(opened, record, Failure.TIMEOUT)) & set(chosen)
-    writes.retry(opened, record.id, chosen)
+    corrections.retry(opened, record.id, chosen)
     print(effects.of_retry(snapshot(opened, reads.refreshed(opened, record)), chosen, bool(timed_out)))
 
 
@@ -109,9 +109,9 @@ def hide(
         raise typer.BadParameter("say why in a word or more", param_hint="--why")
     opened, record = open_study(store, study)
     from sweeper.cli import effects
-    from sweeper.store import writes
+    from sweeper.store import corrections
 
-    writes.hide(opened, record.id, numbers, why.strip())
+    corrections.hide(opened, record.id, numbers, why.strip())
     print(effects.of_hiding(record.name, numbers, hidden=True))
 
 
@@ -120,9 +120,9 @@ def unhide(numbers: Numbers, store: StoreUrl = DEFAULT_STORE, study: StudyName =
     """Let hidden trials count again."""
     opened, record = open_study(store, study)
     from sweeper.cli import effects
-    from sweeper.store import writes
+    from sweeper.store import corrections
 
-    writes.unhide(opened, record.id, numbers)
+    corrections.unhide(opened, record.id, numbers)
     print(effects.of_hiding(record.name, numbers, hidden=False))
 
 

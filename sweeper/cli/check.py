@@ -55,9 +55,8 @@ def check(
         _lr(script, overrides or [], Ramp(low, high, steps, repeats), plot, format)
         return
     from sweeper.check import Wish, check_script
-    from sweeper.check.checkup import show_log
+    from sweeper.check.checkup import QUICK_SECONDS, show_log
     from sweeper.report.terminal import checkup
-    from sweeper.sweep.gate import QUICK_SECONDS
 
     default = Wish()
     watched = seconds or (QUICK_SECONDS if quick else default.seconds)

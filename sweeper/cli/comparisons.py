@@ -42,8 +42,9 @@ def curves(
     if numbers and (state or stage or where):
         raise typer.BadParameter("name the trials, or say which: --state, --stage, --where")
     opened, record = open_study(store, study)
+    from sweeper.analysis import comparison
     from sweeper.analysis.selection import Selection
-    from sweeper.report.terminal import comparison
+    from sweeper.report.terminal import comparison as drawn
     from sweeper.store import reads
 
     if not (numbers or state or stage or where):
@@ -56,7 +57,7 @@ def curves(
     def draw(page: Console) -> None:
         if not found:
             return print(f"The study {record.name} has no such trial.")
-        page.print(comparison.draw_curves(record, found, shown, page.width))
+        page.print(drawn.draw_curves(record, found, shown, page.width))
 
     tell(format, rows, columns, draw)
 
@@ -73,8 +74,9 @@ def compare(
     The parameters that differ, with their places in the ranges, results, versions and devices, curves side by side.
     """
     opened, record = open_study(store, study)
-    from sweeper.report.terminal import comparison
+    from sweeper.analysis import comparison
+    from sweeper.report.terminal import comparison as drawn
 
     found = comparison.compare(opened, record, numbers)
     columns, rows = comparison.flat(found)
-    tell(format, rows, columns, lambda page: page.print(comparison.draw(record, found, page.width)), whole=found)
+    tell(format, rows, columns, lambda page: page.print(drawn.draw(record, found, page.width)), whole=found)

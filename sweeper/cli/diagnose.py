@@ -28,13 +28,14 @@ def diagnose(
     goes well, nothing.
     """
     opened, record = open_study(store, study)
-    from sweeper.report.terminal import diagnosed
+    from sweeper.analysis import diagnosed
+    from sweeper.report.terminal import diagnosed as terminal
 
     if number is None:
         found = diagnosed.study(opened, record, *diagnosed.importance(opened, record))
-        drawn = diagnosed.of_all(found, record)
+        drawn = terminal.of_all(found, record)
     else:
         run, found = diagnosed.trial(opened, record, number)
-        drawn = diagnosed.of_one(run, found, record)
+        drawn = terminal.of_one(run, found, record)
     rows = [each.as_json() for each in found]
     tell(format, rows, diagnosed.COLUMNS, lambda page: page.print(drawn))

@@ -57,21 +57,21 @@ def status(
     if watch and format is not Format.TABLE:
         raise typer.BadParameter("what is watched is a table: leave out --format", param_hint="--watch")
     opened, record = open_study(store, study)
+    from sweeper.analysis import accounts, standing
     from sweeper.analysis.progress import snapshot
-    from sweeper.report import ledger
-    from sweeper.report.terminal import standing
+    from sweeper.report.terminal import standing as drawn
 
     if watch:
         from sweeper.report.terminal.watch import watch as look_on
 
         return look_on(opened, record)
     progress = snapshot(opened, record)
-    spent = ledger.collect(opened, record)
+    spent = accounts.collect(opened, record)
     row = standing.flat(progress, spent)
     whole = standing.nested(progress, spent)
 
     def draw(page: Console) -> None:
-        page.print(standing.draw(opened, progress, spent, page.width))
+        page.print(drawn.draw(opened, progress, spent, page.width))
 
     tell(format, [row], list(row), draw, whole=whole)
 
@@ -79,11 +79,12 @@ def status(
 @app.command()
 def studies(store: StoreUrl = DEFAULT_STORE, format: In = Format.TABLE) -> None:
     """The studies of the store, the newest first."""
-    from sweeper.report.terminal import studies
+    from sweeper.analysis.studies import COLUMNS, collect
+    from sweeper.report.terminal.studies import cells
     from sweeper.store.connection import Store
 
     opened = Store(store)
-    listing(studies.collect(opened), studies.COLUMNS, format, studies.cells, f"No study yet in {opened.address}.")
+    listing(collect(opened), COLUMNS, format, cells, f"No study yet in {opened.address}.")
 
 
 @app.command()
@@ -105,7 +106,7 @@ def best(
         raise typer.BadParameter("a command has no other format: leave out --format", param_hint="--command")
     opened, record = open_study(store, study)
     from sweeper.analysis.columns import trial_columns
-    from sweeper.report.hidden import marked
+    from sweeper.analysis.selection import marked
     from sweeper.store import reads
 
     if where is None:
@@ -115,7 +116,7 @@ def best(
 
         numbers = best_where(opened, record, where, top)
     if command:
-        from sweeper.trial import command as commands
+        from sweeper.analysis import commands
 
         return print("\n".join(commands.of_best(opened, record, numbers, confirmed=top == 1 and where is None)))
     columns = marked(opened, record, trial_columns(opened, record, numbers=numbers))
@@ -177,13 +178,14 @@ def show(
     csv: its epochs.
     """
     opened, record = open_study(store, study)
-    from sweeper.report.terminal import sheet
+    from sweeper.analysis import sheet
+    from sweeper.report.terminal import sheet as drawn
 
     trial = sheet.collect(opened, record, number)
     columns = list(trial["epochs"][0]) if trial["epochs"] else ["number", "epoch", "value"]
 
     def draw(page: Console) -> None:
-        page.print(sheet.draw(trial, page.width), crop=False)
+        page.print(drawn.draw(trial, page.width), crop=False)
 
     tell(format, trial["epochs"], columns, draw, whole=trial)
 
@@ -247,14 +249,15 @@ def stages(store: StoreUrl = DEFAULT_STORE, study: StudyName = None, format: In 
     The stages and who trains there, the ranges as they began and are, and every move of them with its reason.
     """
     opened, record = open_study(store, study)
+    from sweeper.analysis.stages import STAGE, collect
     from sweeper.report.terminal import stages as lineage
 
-    found = lineage.collect(opened, record)
+    found = collect(opened, record)
 
     def draw(page: Console) -> None:
         page.print(lineage.draw(record, found, page.width), crop=False)
 
-    tell(format, found["stages"], lineage.STAGE, draw, whole=found)
+    tell(format, found["stages"], STAGE, draw, whole=found)
 
 
 @app.command()
@@ -266,13 +269,14 @@ def failures(
     The most frequent first, each with its trials, one traceback and the path of its log.
     """
     opened, record = open_study(store, study)
+    from sweeper.analysis import causes
     from sweeper.analysis.selection import failed_where
-    from sweeper.report.terminal import causes
+    from sweeper.report.terminal import causes as drawn
 
     found = causes.collect(opened, record, failed_where(opened, record, where) if where else None)
     if not found and format is Format.TABLE:
         return print(f"The study {record.name} has no failed trial{f' where {where}' if where else ''}.")
-    tell(format, found, causes.COLUMNS, lambda page: page.print(causes.draw(opened, record, found), crop=False))
+    tell(format, found, causes.COLUMNS, lambda page: page.print(drawn.draw(opened, record, found), crop=False))
 
 
 @app.command()
@@ -281,12 +285,13 @@ def workers(
 ) -> None:
     """The workers that there are and were."""
     opened, record = open_study(store, study)
+    from sweeper.analysis import history
     from sweeper.analysis.selection import rows_where
-    from sweeper.report.terminal import history
+    from sweeper.report.terminal import history as drawn
 
     rows = rows_where(history.workers(opened, record), where)
     nothing = f"The study {record.name} had no worker {f'where {where}' if where else 'yet'}."
-    listing(rows, history.WORKER, format, history.worker_cells, nothing)
+    listing(rows, history.WORKER, format, drawn.worker_cells, nothing)
 
 
 @app.command()
@@ -299,12 +304,13 @@ def events(
 ) -> None:
     """What happened to the study, when and by whom."""
     opened, record = open_study(store, study)
+    from sweeper.analysis import history
     from sweeper.analysis.selection import rows_where
-    from sweeper.report.terminal import history
+    from sweeper.report.terminal import history as drawn
 
     rows = rows_where(history.events(opened, record), where)[-last:]
     nothing = f"Nothing happened in {record.name} {f'where {where}' if where else 'yet'}."
-    listing(rows, history.EVENT, format, history.event_cells, nothing)
+    listing(rows, history.EVENT, format, drawn.event_cells, nothing)
 
 
 def _named(columns: Columns, where: str | None) -> list[str]:

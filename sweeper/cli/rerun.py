@@ -39,13 +39,14 @@ def rerun(
     """
     opened, record = open_study(store, study)
     from sweeper.retraining import rerun as again
+    from sweeper.retraining import trust
     from sweeper.trial.command import train_command, train_overrides
     from sweeper.words.numbers import plain
 
-    own = again.own_script(record, script)
+    own = trust.own_script(record, script)
     before = again.Before.of(opened, record, number)
     params, slot = before.row["params"], before.slot(device)
-    overrides = again.overrides_of_trust(train_overrides(record, params))
+    overrides = trust.overrides_of_trust(train_overrides(record, params))
     command = train_command(record, params, before.row["seed"], before.threads, script=own)
     print(f"training again: {plain(str(command))}", file=sys.stderr, flush=True)
     outcome = again.of_script(before, own, overrides, slot, folder=folder, ignore=ignore or ())

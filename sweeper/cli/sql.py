@@ -48,8 +48,8 @@ def sql(
 
 
 def _cells(row: Mapping[str, Any]) -> dict[str, str]:
-    from sweeper.analysis.columns import TIMES, iso
-    from sweeper.words.numbers import line, number
+    from sweeper.analysis.columns import TIMES
+    from sweeper.words.numbers import iso, line, number
 
     def cell(name: str, value: Any) -> str:
         if name in TIMES and isinstance(value, int | float):

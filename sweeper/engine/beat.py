@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sweeper.machine.meters import Meter
-from sweeper.store import claims, writes
+from sweeper.store import claims, fenced
 from sweeper.store.attempts import BEAT_SECONDS
 from sweeper.store.connection import Store
 from sweeper.trial.handle import Trial
@@ -131,7 +131,7 @@ class Beat:
             claims.beat(self._store, self._worker_id, load)
             if lease is not None and time.monotonic() >= self._next_renewal:
                 self._next_renewal = time.monotonic() + self._lease_seconds / 4
-                writes.renew(self._store, lease, self._lease_seconds)
+                fenced.renew(self._store, lease, self._lease_seconds)
         except LeaseLost:
             if lease is self.lease:  # else the trial ended in between
                 log.warning("trial %s: the lease is lost; its next report will stop it", lease and lease.number)
@@ -153,7 +153,7 @@ class Beat:
         """It hears nothing: write its failure from here, and end the process with it."""
         self._hand = None
         try:
-            writes.finish(
+            fenced.finish(
                 self._store,
                 hand.lease,
                 TrialState.FAIL,

@@ -23,9 +23,9 @@ from sweeper.engine.opening import StudySettings
 from sweeper.search.optuna.database import SPACE
 from sweeper.search.optuna.frozen import METRICS
 from sweeper.search.optuna.inference import space_of
+from sweeper.search.optuna.space import OptunaSpace
 from sweeper.search.optuna.storage import METRIC_NAMES
-from sweeper.search.plan import make_plan
-from sweeper.search.proposer import OptunaSpace
+from sweeper.search.plans import make_plan
 from sweeper.search.space import SearchSpace
 from sweeper.store import imports, reads
 from sweeper.store.connection import Store

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sweeper.engine.leave import Leave
 from sweeper.engine.loggers.audience import Audience
-from sweeper.store import reads, writes
+from sweeper.store import fenced, reads
 from sweeper.store.connection import Store
 from sweeper.trial.checkpoint import Checkpoint
 from sweeper.words.errors import TrialInterrupted
@@ -44,7 +44,7 @@ class StoreJournal:
         return self._known
 
     def report(self, report: EpochReport, value: float | None) -> None:
-        writes.report(self._store, self._lease, report, value, self._lease_seconds)
+        fenced.report(self._store, self._lease, report, value, self._lease_seconds)
         self._audience.report(report)
 
     def point_to(self, new: Checkpoint, forget_epochs: Sequence[int]) -> None:
@@ -55,7 +55,7 @@ class StoreJournal:
             "size_bytes": new.size_bytes,
             "value": new.value,
         }
-        writes.add_checkpoint(self._store, self._lease, row, forget_epochs, self._lease_seconds)
+        fenced.add_checkpoint(self._store, self._lease, row, forget_epochs, self._lease_seconds)
         stay = [old for old in self._known if old.epoch != new.epoch and old.epoch not in forget_epochs]
         self._known = [*stay, new]
 

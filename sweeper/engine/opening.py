@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sweeper.engine.ancestor import Ancestor, first_params
 from sweeper.engine.worker import at_work
-from sweeper.search.ancestor import Ancestor, first_params
 from sweeper.search.plan import Plan
 from sweeper.search.space import SearchSpace, differ_in_ranges_alone, with_ranges_set
 from sweeper.store import claims, process, reads, writes
@@ -175,7 +175,7 @@ def study_changes(found: StudyRecord, settings: StudySettings) -> str:
     """What differs between a study as it was begun and as it is asked for now, as readable diffs; '' if nothing."""
     import yaml
 
-    from sweeper.sweep.config import difference
+    from sweeper.trial.overrides import difference
 
     before = {name: getattr(found, name) for name in settings.definition()}
     before["direction"] = str(found.direction)

@@ -15,7 +15,6 @@ import os
 import shutil
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,11 +28,12 @@ from sweeper.engine.loggers.logger import LoggedTrial
 from sweeper.machine import environment
 from sweeper.machine.meters import Meter
 from sweeper.search.plan import Plan
-from sweeper.store import claims, process, reads, writes
+from sweeper.store import claims, fenced, process, reads, writes
 from sweeper.store.connection import Store
 from sweeper.trial.checkpoint import sweep_orphans
+from sweeper.trial.failure import _disk_is_full, classify, describe
 from sweeper.trial.handle import Trial, as_current
-from sweeper.words.errors import CheckpointError, Diverged, LeaseLost, StoreError, TrialInterrupted, TrialTimeout
+from sweeper.words.errors import CheckpointError, LeaseLost, StoreError, TrialInterrupted, TrialTimeout
 from sweeper.words.records import EpochReport, Failure, Idle, Lease, StudyRecord, StudyState, TrialRecord, TrialState
 
 log = logging.getLogger("sweeper.worker")
@@ -44,8 +44,6 @@ POLL_SECONDS = 0.5
 AGAIN_SECONDS = 0.02
 """How long it waits where another worker took the trial that it wanted."""
 
-OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "can't allocate memory", "not enough memory")
-"""What torch and CUDA's libraries say in a RuntimeError when memory is short."""
 
 Train = Callable[[Trial], Any]
 
@@ -217,7 +215,7 @@ class Worker:
         self.leave.ask()
         self._beat.lease = None
         try:
-            writes.release(self._store, lease, seconds)
+            fenced.release(self._store, lease, seconds)
             log.info("trial %d handed back", lease.number)
         except LeaseLost as error:
             log.warning("dropped: %s", error)
@@ -225,7 +223,7 @@ class Worker:
     def _propose(self, lease: Lease, stage: int) -> dict[str, Any]:
         """Ask the search, outside of any transaction, with everything that the store knows by now."""
         params = self._search.propose(lease.number, stage)
-        writes.set_params(self._store, lease, params)
+        fenced.set_params(self._store, lease, params)
         return params
 
     def _go_on(self, lease: Lease, epochs_done: int) -> int | None:
@@ -300,7 +298,7 @@ class Worker:
                 return
             if classify(error) is Failure.OUT_OF_MEMORY and not alone:
                 log.warning("trial %d ran out of memory; it is tried again alone", trial.number)
-                writes.retry_alone(self._store, lease, describe(error)[0], time.monotonic() - started)
+                fenced.retry_alone(self._store, lease, describe(error)[0], time.monotonic() - started)
                 return
             self._fail(trial, lease, error, time.monotonic() - started)
             return
@@ -308,7 +306,7 @@ class Worker:
         full = self._study.full_epochs
         has_more = trial.paused and (full is None or trial.epochs_done < full)  # a script may want more than the plan
         state = TrialState.PAUSED if has_more else TrialState.COMPLETE
-        writes.finish(self._store, lease, state, value=value, seconds=seconds)
+        fenced.finish(self._store, lease, state, value=value, seconds=seconds)
         log.info("trial %d %s: %s = %.6g (%.1f s)", trial.number, state.lower(), self._study.metric, value, seconds)
 
     def _fail(self, trial: Trial, lease: Lease, error: BaseException, seconds: float) -> None:
@@ -319,7 +317,7 @@ class Worker:
         log.error("trial %d failed (%s): %s", trial.number, failure, message, exc_info=error)
         with contextlib.suppress(OSError):  # the trial may have taken its folder away; the store has the traceback
             (trial.folder / "train.log").open("a", encoding="utf-8").write(trace)
-        writes.finish(
+        fenced.finish(
             self._store,
             lease,
             TrialState.FAIL,
@@ -339,40 +337,12 @@ class Worker:
             there = next(path for path in (folder, *folder.parents) if path.exists())
             message += f"; {shutil.disk_usage(there).free:,} bytes are free at {there}"
         log.error("%s", message)
-        writes.release(self._store, lease, seconds)
+        fenced.release(self._store, lease, seconds)
         writes.set_state(self._store, lease.study_id, StudyState.STOPPED, message)
 
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def describe(error: BaseException) -> tuple[str, str]:
-    """An exception as one line and as its traceback."""
-    line = f"{type(error).__name__}: {error}".splitlines()[0]
-    return line[:500], "".join(traceback.format_exception(error))[-20_000:]
-
-
-def classify(error: BaseException) -> Failure:
-    """The reason that the store keeps for an exception."""
-    if isinstance(error, Diverged):
-        return Failure.DIVERGED
-    if isinstance(error, TrialTimeout):
-        return Failure.TIMEOUT
-    said_so = isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or said_so:
-        return Failure.OUT_OF_MEMORY
-    return Failure.ERROR
-
-
-def _disk_is_full(error: BaseException | None) -> bool:
-    import errno
-
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        error = error.__cause__ if isinstance(error, CheckpointError) else None
-    return False
 
 
 def _give_memory_back() -> bool:

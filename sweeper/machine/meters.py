@@ -11,23 +11,11 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sweeper.machine.devices import cgroup_folders, usable_cores
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """`share`: 0..1, of a GPU's last moments or of the cores that a CPU worker may use; memory that is in use, and all.
-
-    A CPU worker's own process is meant, with all its threads, but not other processes that it started.
-    """
-
-    share: float | None = None
-    memory_bytes: int | None = None
-    memory_total_bytes: int | None = None
+from sweeper.words.records import Load
 
 
 class CpuMeter:

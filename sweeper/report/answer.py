@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sweeper.analysis import confirmed
+from sweeper.analysis.commands import of_trial
+from sweeper.analysis.confirmation import Standing
 from sweeper.analysis.digest import JUDGED, Digest
-from sweeper.report.terminal import borders, confirmed
+from sweeper.report.terminal import borders
+from sweeper.report.terminal import confirmed as drawn
 from sweeper.report.terminal.summary import ending, failure_lines
 from sweeper.report.terminal.tables import other_metrics
-from sweeper.search.confirmation import Standing
 from sweeper.store import reads
 from sweeper.store.connection import Store
-from sweeper.trial.command import train_command
 from sweeper.words.numbers import duration, number
 from sweeper.words.records import TrialState
 
@@ -54,7 +56,7 @@ def collect(store: Store, digest: Digest) -> Answer:
         value=trial.get("value"),
         setting=tuple((name, number(value)) for name, value in params.items()),
         points=tuple((word, tuple(said)) for word, said in points if said),
-        command=train_command(study, params, trial["seed"], trial["threads"]) if params else None,
+        command=of_trial(study, trial),
     )
 
 
@@ -85,7 +87,7 @@ def _epochs(digest: Digest, row: int) -> str:
 
 def _sure(store: Store, digest: Digest) -> list[str]:
     found = confirmed.collect(store, digest.study)
-    said = confirmed.lines(store, digest.study, found)
+    said = drawn.lines(store, digest.study, found)
     if not found and len(digest.complete) > 1:
         second = digest.columns["value"][digest.complete[1]]
         gap = abs(digest.columns["value"][digest.complete[0]] - second)
@@ -170,7 +172,7 @@ def _more_budget(digest: Digest) -> list[str]:
 
 
 def _more_seeds(store: Store, digest: Digest) -> list[str]:
-    found: Sequence[confirmed.Verdict] = confirmed.collect(store, digest.study)
+    found: Sequence[drawn.Verdict] = confirmed.collect(store, digest.study)
     if any(verdict.standing is Standing.TIES for verdict in found):
         return ["The first are too close to tell apart by these seeds: take the cheaper one, or more seeds."]
     complete = digest.progress.counts.get(TrialState.COMPLETE, 0)

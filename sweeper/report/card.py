@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeper.analysis import digest
+from sweeper.analysis import digest, stages
 from sweeper.report import answer
-from sweeper.report.terminal import stages
+from sweeper.report.formats import as_csv, as_json
 from sweeper.store.connection import Store
-from sweeper.trial.divergence import is_monitor
+from sweeper.words.metrics import is_monitor
 from sweeper.words.numbers import duration, number, place, plain
 from sweeper.words.records import StudyRecord
 
@@ -18,6 +19,29 @@ if TYPE_CHECKING:
 
 STORY = ("Best", "How sure", "Cost", "Ranges", "Failures")
 """Of the study's answer; what to do next is nobody's business any more."""
+
+
+def write(
+    store: Store,
+    study: StudyRecord,
+    trial: Mapping[str, Any],
+    kept: Kept,
+    epochs: Sequence[Mapping[str, Any]],
+    config: Any,
+) -> None:
+    """Config, metrics, curves and the card, beside the weights."""
+    from omegaconf import OmegaConf
+
+    place = Path(kept.folder)
+    names = list(dict.fromkeys(name for row in epochs for name in row))
+    files = {
+        "config.yaml": OmegaConf.to_yaml(config),
+        "metrics.json": as_json({name: value for name, value in kept.as_json().items() if name != "folder"}),
+        "curves.csv": as_csv(epochs, names),
+        "README.md": text(store, study, trial, kept, config),
+    }
+    for name, content in files.items():
+        (place / name).write_text(content, encoding="utf-8")
 
 
 def text(store: Store, study: StudyRecord, trial: Mapping[str, Any], kept: Kept, config: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -155,11 +156,10 @@ def _importance(make: Any, matters: Importance) -> Any:
 
 
 def _contour(make: Any, found: Digest, surface: Contour) -> Any:
-    import numpy as np
 
     figure = make(figsize=(6, 4.5))
     panel = figure.add_subplot()
-    heights = np.array([[np.nan if each is None else each for each in row] for row in surface.heights])
+    heights = [[math.nan if each is None else each for each in row] for row in surface.heights]
     mesh = panel.pcolormesh(surface.x, surface.y, heights, shading="nearest", cmap="viridis")
     figure.colorbar(mesh, label=_word(found.study.metric))
     panel.scatter([x for x, *_ in surface.points], [y for _, y, *_ in surface.points], s=8, color="0.2")

@@ -9,16 +9,14 @@ Weights, config, metrics, curve, and a model card with the study's story. The sc
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper.machine import devices
-from sweeper.report import card
-from sweeper.report.formats import as_csv, as_json
 from sweeper.retraining import looks, rerun
-from sweeper.retraining import script as scripts
+from sweeper.retraining import parts as scripts
 from sweeper.retraining import trained as retraining
 from sweeper.retraining.trained import Trained
 from sweeper.store.connection import Store
@@ -87,6 +85,10 @@ class Kept:
         return {**asdict(self), "changes": list(self.changes)}
 
 
+Write = Callable[[Kept, Sequence[Mapping[str, Any]], Any], None]
+"""Told the model, its epochs and the config that it was trained with."""
+
+
 def full_asked(script: Path, full: bool | None) -> bool:
     """Whether to train on all data. Raises ConfigError where that is wanted and the script does not know how."""
     knows = scripts.knows(script, FULL)
@@ -125,11 +127,13 @@ def train(
     slot: devices.Slot,
     folder: Path,
     asked: Asked,
+    write: Write,
 ) -> Kept:
-    """Train the trial's setting again, evaluate it on the test set, and write all of it to `folder`, new or empty.
+    """Train the trial's setting again, evaluate it on the test set, and leave its weights in `folder`, new or empty.
 
-    `script` comes from `rerun.own_script`, `overrides` through `rerun.overrides_of_trust`. Where something fails after
-    the training, that stays in `folder/training`. Raises SweeperError.
+    `write` puts beside them what people read (`report.card`). `script` comes from `trust.own_script`, `overrides`
+    through `trust.overrides_of_trust`. Where something fails after the training, that stays in `folder/training`.
+    Raises SweeperError.
     """
     study, place = before.study, folder.absolute()
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
@@ -162,7 +166,7 @@ def train(
         changes=trained.changes,
         seconds=trained.seconds,
     )
-    return _collect(store, study, before, kept, trained, script, asked, looking)
+    return _collect(store, study, kept, trained, script, asked, looking, write)
 
 
 def _command(before: rerun.Before, seed: int, script: Path, more: Sequence[str]) -> str:
@@ -175,12 +179,12 @@ def _command(before: rerun.Before, seed: int, script: Path, more: Sequence[str])
 def _collect(
     store: Store,
     study: StudyRecord,
-    before: rerun.Before,
     kept: Kept,
     trained: Trained,
     script: Path,
     asked: Asked,
     looking: bool,
+    write: Write,
 ) -> Kept:
     """From what the training has left to what is handed over."""
     from sweeper.training import averaging, weights
@@ -204,7 +208,7 @@ def _collect(
         )
     warning = looks.warning(earlier, looked=looking) if asked.test is not False else None
     kept = replace(kept, warning=warning, weights=weights.save(state, place / "weights").name)
-    _write(store, study, before, kept, trained, config)
+    write(kept, trained.epochs, config)
     shutil.rmtree(trained.folder, ignore_errors=True)
     return kept
 
@@ -220,18 +224,3 @@ def _tested(store: Store, study: StudyRecord, kept: Kept, found: scripts.Parts, 
     return replace(
         kept, test=scores, sizes={name: len(part.targets) for name, part in parts.items() if part is not None}
     )
-
-
-def _write(store: Store, study: StudyRecord, before: rerun.Before, kept: Kept, trained: Trained, config: Any) -> None:
-    from omegaconf import OmegaConf
-
-    place = Path(kept.folder)
-    names = list(dict.fromkeys(name for row in trained.epochs for name in row))
-    files = {
-        "config.yaml": OmegaConf.to_yaml(config),
-        "metrics.json": as_json({name: value for name, value in kept.as_json().items() if name != "folder"}),
-        "curves.csv": as_csv(trained.epochs, names),
-        "README.md": card.text(store, study, before.row, kept, config),
-    }
-    for name, text in files.items():
-        (place / name).write_text(text, encoding="utf-8")

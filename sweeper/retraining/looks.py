@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sweeper.analysis.columns import iso
 from sweeper.store import reads, writes
 from sweeper.store.connection import Store
+from sweeper.words.numbers import iso
 from sweeper.words.records import StudyRecord
 
 KIND = "test"

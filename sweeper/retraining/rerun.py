@@ -16,7 +16,6 @@ import functools
 import inspect
 import json
 import os
-import re
 import signal
 import sys
 import tempfile
@@ -29,81 +28,15 @@ from typing import Any
 from sweeper.machine import devices, environment
 from sweeper.machine.supervisor import Call, Supervisor
 from sweeper.retraining.outcome import Outcome, compare
+from sweeper.retraining.request import CALLBACK, REQUEST, Request, _train
 from sweeper.store import process, reads, writes
 from sweeper.store.connection import Store
-from sweeper.sweep.config import as_frozen, as_override, difference
-from sweeper.trial.handle import FolderJournal, Trial, as_current
+from sweeper.trial.handle import Trial
+from sweeper.trial.overrides import as_frozen, as_override, difference
 from sweeper.words.errors import ConfigError, StoreError
-from sweeper.words.records import Direction, EpochReport, StudyRecord
-
-REQUEST = "SWEEPER_RERUN"
-"""The environment variable that tells the fresh process its request, as JSON."""
-
-VALUE_KEY = re.compile(r"\+{0,2}\w+(\.\w+)+")
-"""A key with a dot in it: a value's, and never a config group's."""
-
-CALLBACK = "++hydra.callbacks.sweeper_rerun={_target_:hydra_plugins.sweeper_hydra.rerun.Rerun}"
-
+from sweeper.words.records import StudyRecord
 
 # ---- in the fresh process --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Request:
-    """The trial as it was, and the file for what it does now."""
-
-    number: int
-    params: dict[str, Any]
-    seed: int
-    device: str
-    metric: str
-    direction: str
-    epochs: int
-    record: str
-
-    @classmethod
-    def of_this_process(cls) -> Request:
-        return cls(**json.loads(os.environ[REQUEST]))
-
-    @contextlib.contextmanager
-    def trial(self, folder: Path) -> Iterator[Trial]:
-        """The handle that `current_trial()` gives meanwhile."""
-        trial = Trial(
-            number=self.number,
-            params=self.params,
-            folder=folder,
-            device=self.device,
-            seed=self.seed,
-            journal=Recorder(folder, self),
-            metric=self.metric,
-            direction=Direction(self.direction),
-            target_epochs=self.epochs,
-            keep=1,
-        )
-        self.write(environment=environment.now(self.device))
-        with as_current(trial):
-            yield trial
-        self.write(environment=environment.now(self.device))  # torch may have come meanwhile
-
-    def write(self, **line: Any) -> None:
-        with open(self.record, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
-
-class Recorder(FolderJournal):
-    """A folder's journal that also writes down every report."""
-
-    def __init__(self, folder: Path, request: Request) -> None:
-        super().__init__(folder)
-        self._request = request
-
-    def report(self, report: EpochReport, value: float | None) -> None:
-        self._request.write(epoch=report.epoch, metrics=dict(report.metrics))
-
-
-def _train(request: Request, train: Callable[[Trial], Any]) -> None:
-    with request.trial(Path(request.record).parent) as trial:
-        trial.finish(train(trial))
 
 
 # ---- the trial as it was ---------------------------------------------------------------------------------------------
@@ -284,48 +217,6 @@ def of_script(
         return before.outcome(
             Path(request.record), ending=ending, seconds=time.monotonic() - started, changes=changes, ignore=ignore
         )
-
-
-def own_script(study: StudyRecord, named: Path | None = None) -> Path:
-    """The script to run: `named` by the person, else the study's own where it lies in the current folder."""
-    if "variants" not in study.config:
-        raise ConfigError(
-            f"The study {study.name} was begun by sweeper.run in Python, with a function that no command can call: in "
-            f"Python, sweeper.load_study({study.name!r}).rerun(NUMBER, train) trains a trial again."
-        )
-    stored = (study.config.get("script") or {}).get("path")
-    script = Path(named or stored or "").resolve()
-    if not script.is_file():
-        raise ConfigError(
-            f"The training script must be there to be run again, but {named or stored or 'its path'} is not: put it "
-            "back, or name it with --script FILE."
-        )
-    if named is None and not script.is_relative_to(Path.cwd()):
-        raise ConfigError(
-            "A store may come from somebody else, so of the scripts that it names only those in the current folder "
-            f"are run, but the study's is {script}: go to the folder where the sweep was started, or name it with "
-            f"--script {script}"
-        )
-    return script
-
-
-def overrides_of_trust(overrides: Sequence[str]) -> Sequence[str]:
-    """The overrides, unless one reaches beyond the values of a config: what is built comes from the person's own alone.
-
-    Refused are flags, Hydra's own node, `_target_`, interpolations (a resolver is code) and paths that lead upward (a
-    config group's choice is a file). Raises ConfigError.
-    """
-    for text in overrides:
-        bare = text.replace("\\", "")  # Hydra takes escapes away: $\{ is ${
-        key = bare.partition("=")[0]
-        upward = ".." in re.split(r"[^\w.-]+", bare) and not VALUE_KEY.fullmatch(key)
-        if text.startswith("-") or "hydra" in re.split(r"\W+", key) or "_target_" in bare or "${" in bare or upward:
-            raise ConfigError(
-                "A store may come from somebody else, so an override of it may only set values, but this one names a "
-                f"class, an interpolation, a flag, a folder above or Hydra's own settings: {text!r}. If it is yours, "
-                "type the command of `sweeper show` yourself."
-            )
-    return overrides
 
 
 @contextlib.contextmanager

@@ -8,154 +8,25 @@ undisturbed one would, and trial n of a random or Sobol search is the same for a
 
 from __future__ import annotations
 
-import copy
-import json
 import math
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
-from types import NoneType
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
-from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import Trial
 from optuna.trial import TrialState as OptunaState
 
+from sweeper.search.optuna.mirror import Mirror, _frozen
+from sweeper.search.optuna.space import OptunaSpace
 from sweeper.search.samplers import JOINT, SamplerFactory, quiet, recipe
-from sweeper.search.space import Categorical, Float, Int, Parameter, SearchSpace
+from sweeper.search.space import Categorical, SearchSpace
 from sweeper.words.errors import SpaceError
 from sweeper.words.records import Direction, Failure, TrialRecord, TrialState
 
-START = datetime(2000, 1, 1)  # Records carry durations, no dates.
-MANY = 32  # As many whole numbers as this may be counted one by one.
 BAD_FAILURES = frozenset({Failure.DIVERGED, Failure.OUT_OF_MEMORY, Failure.TIMEOUT})
-
-
-class OptunaSpace:
-    """A search space in Optuna's words. Choices that it cannot hold, or tell apart (1 and true), go in as JSON text."""
-
-    def __init__(self, space: SearchSpace, smooth: bool = False, box: SearchSpace | None = None) -> None:
-        """`box`: the ranges that proposals lie in, where `space` is wider (what Optuna's trials may hold).
-
-        `smooth`: whole numbers of many values go in as real ones, and come back rounded.
-
-        Optuna's TPE and GP treat each value of an Int by itself, in Python: at 1,000 trials one Int of 500 values took
-        three quarters of a proposal's time.
-        """
-        self.space = space
-        self.box = box or space
-        self.distributions = {parameter.name: _distribution(parameter, smooth) for parameter in space.in_order()}
-        self._choices = {
-            p.name: dict(zip(_labels(p.choices), p.choices, strict=True)) for p in space if isinstance(p, Categorical)
-        }
-        self._by_text = {
-            name: {_text(choice): label for label, choice in choices.items()} for name, choices in self._choices.items()
-        }
-        self._shared: dict[tuple[str, ...], dict[str, BaseDistribution]] = {}
-
-    def encode(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Values as Optuna knows them, parents first; what the space does not hold is left out."""
-        return {
-            name: self._by_text[name][_text(params[name])] if name in self._by_text else params[name]
-            for name in self.distributions
-            if name in params and self.space[name].contains(params[name])
-        }
-
-    def decode(self, name: str, value: Any) -> Any:
-        """Optuna's value as a plain Python one, or the choice itself."""
-        if name in self._choices:
-            return self._choices[name][value]
-        parameter = self.box[name]
-        assert isinstance(parameter, Float | Int)
-        if isinstance(parameter, Int):
-            value = parameter.low + parameter.step * round((value - parameter.low) / parameter.step)
-        return min(max(value, parameter.low), parameter.high)
-
-    def from_unit(self, point: Sequence[float]) -> dict[str, Any]:
-        """A point of the unit cube, dimensions parents first, as Optuna's values of the parameters active there."""
-        return self.encode(self.space.from_unit(dict(zip(self.distributions, point, strict=True))))
-
-    def conditions(self) -> dict[str, dict[str, tuple[Any, ...]]]:
-        """Child → parent → the parent's values with which the child is active."""
-        return {
-            parameter.name: {
-                when.parameter: tuple(v for each in when.values for v in self.encode({when.parameter: each}).values())
-                for when in parameter.when
-            }
-            for parameter in self.space
-            if parameter.when
-        }
-
-    def distributions_of(self, encoded: Mapping[str, Any]) -> dict[str, BaseDistribution]:
-        """One dictionary for all trials with the same active parameters: they are many."""
-        names = tuple(encoded)
-        return self._shared.setdefault(names, {name: self.distributions[name] for name in names})
-
-
-def _distribution(parameter: Parameter, smooth: bool) -> BaseDistribution:
-    match parameter:
-        case Float():
-            return FloatDistribution(parameter.low, parameter.high, parameter.log, parameter.step)
-        case Int(low=low, high=high, step=step) if smooth and (high - low) // step >= MANY:
-            return FloatDistribution(low - step / 2, high + step / 2, parameter.log)
-        case Int():
-            return IntDistribution(parameter.low, parameter.high, parameter.log, parameter.step)
-        case Categorical():
-            return CategoricalDistribution(_labels(parameter.choices))
-
-
-def _labels(choices: Sequence[Any]) -> list[Any]:
-    plain = all(isinstance(choice, NoneType | bool | int | float | str) for choice in choices)
-    if plain and len(set(choices)) == len(choices):
-        return list(choices)
-    return [_text(choice) for choice in choices]
-
-
-def _text(choice: Any) -> str:
-    return json.dumps(choice, sort_keys=True, default=repr)
-
-
-class Mirror(InMemoryStorage):
-    """Optuna's trials under our own numbers: a number may come late, come again with other values, or never."""
-
-    number = 0
-    """The number of the next trial that asks."""
-
-    def place(self, trial: FrozenTrial) -> None:
-        trials: list[FrozenTrial | None] = self._slots(0)
-        trials.extend([None] * (trial.number + 1 - len(trials)))
-        trials[trial.number] = trial
-        self._trial_id_to_study_id_and_number[trial.number] = (0, trial.number)
-
-    def remove(self, number: int) -> None:
-        trials = self._slots(0)
-        if number < len(trials):
-            trials[number] = None
-
-    def clear(self) -> None:
-        self._slots(0).clear()
-
-    def forget_study_attributes(self) -> None:
-        self._studies[0].system_attrs = {}
-
-    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        self.place(_frozen(self.number, OptunaState.RUNNING, {}, {}))
-        return self.number
-
-    def get_all_trials(
-        self, study_id: int, deepcopy: bool = True, states: Container[OptunaState] | None = None
-    ) -> list[FrozenTrial]:
-        if states == (OptunaState.WAITING,):
-            return []  # `Study.ask` would take one for the new trial.
-        trials = [t for t in self._slots(study_id) if t is not None and (states is None or t.state in states)]
-        return copy.deepcopy(trials) if deepcopy else trials
-
-    def _slots(self, study_id: int) -> list[Any]:
-        return self._studies[study_id].trials
 
 
 class Proposer:
@@ -382,103 +253,3 @@ def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
         case CategoricalDistribution(choices=choices):
             return trial.suggest_categorical(name, choices)
     raise AssertionError(distribution)
-
-
-def _frozen(
-    number: int,
-    state: OptunaState,
-    params: dict[str, Any],
-    distributions: dict[str, BaseDistribution],
-    *,
-    value: float | None = None,
-    intermediate_values: dict[int, float] | None = None,
-    user_attrs: dict[str, Any] | None = None,
-    seconds: float = 0.0,
-) -> FrozenTrial:
-    return FrozenTrial(
-        number=number,
-        trial_id=number,
-        state=state,
-        value=value,
-        params=params,
-        distributions=distributions,
-        intermediate_values=intermediate_values or {},
-        user_attrs=user_attrs or {},
-        system_attrs={},
-        datetime_start=None if state is OptunaState.WAITING else START,
-        datetime_complete=START + timedelta(seconds=seconds) if state.is_finished() else None,
-    )
-
-
-def to_optuna(
-    space: SearchSpace,
-    trials: Iterable[TrialRecord],
-    direction: Direction,
-    name: str = "sweeper",
-    metric: str | None = None,
-    epochs: Mapping[int, Sequence[tuple[int, float | None]]] | None = None,
-) -> optuna.Study:
-    """A copy for Optuna's plots, importance and dashboard, in memory and on its own: what happens to it stays there.
-
-    Optuna numbers trials by their order, so the real number stands in `user_attrs["number"]`. PAUSED is RUNNING, a
-    COMPLETE trial whose value is no number is FAIL; `user_attrs["state"]` holds our own word. Records carry no dates:
-    all start at the same moment and take their training time. `epochs`: by number, (epoch, value) of the metric.
-    """
-    records = sorted(trials, key=lambda record: record.number)
-    covered = OptunaSpace(covering(space, records))
-    with quiet():
-        study = optuna.create_study(study_name=name, direction=StudyDirection[direction.name])
-        if metric is not None:
-            study.set_metric_names([metric])
-        study.add_trials([_copied(record, covered, (epochs or {}).get(record.number, ())) for record in records])
-    return study
-
-
-def _copied(record: TrialRecord, space: OptunaSpace, epochs: Sequence[tuple[int, float | None]]) -> FrozenTrial:
-    params = space.encode(record.params or {})
-    state, value = copied_outcome(record)
-    notes = {
-        "number": record.number,
-        "state": record.state.value,
-        "failure": record.failure.value if record.failure else None,
-        "message": record.message,
-        "stage": record.stage,
-        "epochs": record.epochs_done,
-    }
-    return _frozen(
-        record.number,
-        state,
-        params,
-        space.distributions_of(params),
-        value=value,
-        intermediate_values={epoch: value for epoch, value in epochs if value is not None},
-        user_attrs={key: value for key, value in notes.items() if value is not None},
-        seconds=record.seconds,
-    )
-
-
-def copied_outcome(record: TrialRecord) -> tuple[OptunaState, float | None]:
-    value = record.value if record.value is not None and math.isfinite(record.value) else None
-    match record.state:
-        case TrialState.COMPLETE:
-            return (OptunaState.COMPLETE, value) if value is not None else (OptunaState.FAIL, None)
-        case TrialState.PRUNED:
-            return OptunaState.PRUNED, value
-        case TrialState.WAITING | TrialState.FAIL:
-            return OptunaState[record.state.value], None
-    return OptunaState.RUNNING, None
-
-
-def covering(space: SearchSpace, records: Sequence[TrialRecord]) -> SearchSpace:
-    """The space with ranges as wide as the values tried: a range may have moved, and Optuna refuses outsiders."""
-    return SearchSpace(
-        tuple(_wide(p, [r.params[p.name] for r in records if r.params and p.name in r.params]) for p in space)
-    )
-
-
-def _wide(parameter: Parameter, values: Sequence[Any]) -> Parameter:
-    if isinstance(parameter, Categorical):
-        gone = {_text(value): value for value in values if not parameter.contains(value)}
-        return replace(parameter, choices=(*parameter.choices, *gone.values()))
-    low, high = min([parameter.low, *values]), max([parameter.high, *values])
-    return replace(parameter, low=low, high=high, limits=None)

@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from sweeper.search import borders
-from sweeper.search.plan import THIRD, WORTH, Plan, Stage, Step
+from sweeper.search.plan import WORTH, Plan, Stage, Step
+from sweeper.search.plans import THIRD
 from sweeper.search.proposer import Proposer
 from sweeper.search.space import SearchSpace, hull
 from sweeper.store import claims, reads, writes

@@ -25,7 +25,7 @@ from sweeper.words.records import Failure, Idle, Lease, StudyState, TrialRecord,
 from sweeper.words.seeds import derive
 
 if TYPE_CHECKING:
-    from sweeper.machine.meters import Load
+    from sweeper.words.records import Load
 
 LEASE_SECONDS = 60.0
 MAX_ATTEMPTS = 3

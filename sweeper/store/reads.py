@@ -211,12 +211,6 @@ def best(store: Store, study: StudyRecord, top: int = 1) -> list[TrialRecord]:
         return [trial_record(row) for row in connection.execute(query)]
 
 
-def counts(store: Store, study_id: int) -> dict[TrialState, int]:
-    query = sa.select(trials.c.state, sa.func.count()).where(trials.c.study_id == study_id).group_by(trials.c.state)
-    with store.read() as connection:
-        return {TrialState(state): count for state, count in connection.execute(query)}
-
-
 def failures(store: Store, study_id: int) -> list[dict[str, Any]]:
     """The failed trials: number, reason, message, their worker's log, in the order of their ends."""
     names = "number failure message epochs_done traceback hidden".split()
@@ -256,27 +250,11 @@ def checkpoint_rows(store: Store, study_id: int, number: int) -> list[dict[str, 
     return _mappings(store, query)
 
 
-def seconds_per_trial(store: Store, study_id: int) -> list[float]:
-    """Training time of each finished trial: what the time left is reckoned from."""
-    query = sa.select(trials.c.seconds).where(trials.c.study_id == study_id, trials.c.finished.is_not(None))
-    with store.read() as connection:
-        return list(connection.scalars(query))
-
-
 # ---- stages, workers, events -----------------------------------------------------------------------------------------
 
 
 def stage_rows(store: Store, study_id: int) -> list[dict[str, Any]]:
     return _mappings(store, sa.select(stages).where(stages.c.study_id == study_id).order_by(stages.c.stage))
-
-
-def stage_counts(store: Store, study_id: int) -> dict[tuple[int | None, TrialState], int]:
-    """How many trials are at each stage, by state; those that repeat others are at the stage None."""
-    stage = sa.case((trials.c.repeats.is_(None), trials.c.stage))
-    query = sa.select(stage, trials.c.state, sa.func.count()).where(trials.c.study_id == study_id)
-    with store.read() as connection:
-        found = connection.execute(query.group_by(stage, trials.c.state)).all()
-    return {(stage, TrialState(state)): count for stage, state, count in found}
 
 
 def move_rows(store: Store, study_id: int) -> list[dict[str, Any]]:
@@ -290,13 +268,6 @@ def current_space(store: Store, study: StudyRecord) -> tuple[list[dict[str, Any]
     with store.read() as connection:
         row = connection.execute(last.order_by(moves.c.move.desc()).limit(1)).one_or_none()
     return (study.space, 0) if row is None else (row.space, row.move)
-
-
-def furthest_paused(store: Store, study_id: int) -> int | None:
-    """The most epochs that a paused trial was granted which is not hidden; None: there is none."""
-    paused = (trials.c.study_id == study_id, trials.c.state == TrialState.PAUSED, trials.c.hidden.is_(None))
-    with store.read() as connection:
-        return connection.scalar(sa.select(sa.func.max(trials.c.target_epochs)).where(*paused))
 
 
 def newest_revision(store: Store, study_id: int) -> int:
@@ -326,14 +297,6 @@ def confirmed_trials(store: Store, study: StudyRecord) -> list[TrialRecord]:
         return [trial_record(row) for row in connection.execute(query.order_by(trials.c.number))]
 
 
-def waiting_epochs(store: Store, study_id: int) -> int:
-    """What was granted to trials that wait and is still to be trained."""
-    waiting = (trials.c.study_id == study_id, trials.c.state == TrialState.WAITING)
-    left = sa.func.sum(sa.func.coalesce(trials.c.target_epochs, 1) - trials.c.epochs_done)
-    with store.read() as connection:
-        return connection.scalar(sa.select(left).where(*waiting)) or 0
-
-
 def worker_rows(store: Store, study_id: int, *, alive: bool = False) -> list[dict[str, Any]]:
     """The study's workers with the age of their last beat in seconds; `alive`: only those that have not ended."""
     age = (now() - workers.c.beat).label("beat_seconds_ago")
@@ -360,16 +323,6 @@ def _mappings(store: Store, query: sa.Select[Any]) -> list[dict[str, Any]]:
 
 
 # ---- what a view of a running study asks, twice a second: each by an index -------------------------------------------
-
-
-def failure_counts(store: Store, study_id: int) -> dict[Failure, int]:
-    query = (
-        sa.select(trials.c.failure, sa.func.count())
-        .where(trials.c.study_id == study_id, trials.c.state == TrialState.FAIL)
-        .group_by(trials.c.failure)
-    )
-    with store.read() as connection:
-        return {Failure(reason or Failure.ERROR): count for reason, count in connection.execute(query)}
 
 
 def running_trials(store: Store, study_id: int) -> list[dict[str, Any]]:
@@ -401,56 +354,4 @@ def latest_finished(store: Store, study_id: int, limit: int) -> list[TrialRecord
         return [trial_record(row) for row in connection.execute(query)]
 
 
-def total_seconds(store: Store, study_id: int) -> float:
-    """Training time of all trials together."""
-    with store.read() as connection:
-        return connection.scalar(sa.select(sa.func.sum(trials.c.seconds)).where(trials.c.study_id == study_id)) or 0.0
-
-
 # ---- whole tables, for frames and files ------------------------------------------------------------------------------
-
-
-def trial_table(
-    store: Store,
-    study_id: int,
-    names: Sequence[str],
-    *,
-    numbers: Sequence[int] | None = None,
-    states: Sequence[TrialState] = (),
-    last: int | None = None,
-) -> Sequence[Sequence[Any]]:
-    """The columns `names` (of the trial, or its worker's `host` and `device`), then params and metrics as JSON text."""
-    columns = [workers.c[name] if name in ("host", "device") else trials.c[name] for name in names]
-    texts = [sa.cast(column, sa.Text) for column in (trials.c.params, trials.c.metrics)]
-    query = (
-        sa.select(*columns, *texts, trials.c.number)
-        .join_from(trials, workers, workers.c.id == trials.c.worker_id, isouter=True)
-        .where(trials.c.study_id == study_id)
-        .order_by(trials.c.number.desc() if last else trials.c.number)
-        .limit(last)
-    )
-    if numbers is not None:
-        query = query.where(trials.c.number.in_(numbers))
-    if states:
-        query = query.where(trials.c.state.in_(states))
-    with store.read() as connection:
-        rows = connection.execute(query).all()
-    if numbers is not None:
-        by_number = {row[-1]: row for row in rows}
-        rows = [by_number[number] for number in numbers if number in by_number]
-    return [row[:-1] for row in (reversed(rows) if last else rows)]
-
-
-def epoch_table(
-    store: Store, study_id: int, names: Sequence[str], number: int | None = None
-) -> Sequence[Sequence[Any]]:
-    """The columns `names` of every reported epoch, then its metrics as JSON text, by trial and epoch."""
-    query = (
-        sa.select(*(epochs.c[name] for name in names), sa.cast(epochs.c.metrics, sa.Text))
-        .where(epochs.c.study_id == study_id)
-        .order_by(epochs.c.number, epochs.c.epoch)
-    )
-    if number is not None:
-        query = query.where(epochs.c.number == number)
-    with store.read() as connection:
-        return connection.execute(query).all()

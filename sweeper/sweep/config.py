@@ -13,10 +13,9 @@ import errno
 import functools
 import itertools
 import logging
-import re
 import sys
 import threading
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,18 +23,14 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from sweeper.trial.overrides import group_overrides, trial_overrides
 from sweeper.words.errors import ConfigError
 
 if TYPE_CHECKING:
     from sweeper.search.space import Categorical, SearchSpace
-    from sweeper.words.records import StudyRecord
 
 MAX_VARIANTS = 2000
 """Compositions that a study may freeze: the product of its swept groups' choices (34 CPU ms each)."""
-
-
-NOT_STRINGS = frozenset({"true", "false", "null", "nan", "inf"})
-"""Words that Hydra's grammar reads as something else than a string."""
 
 
 @dataclass(frozen=True)
@@ -166,11 +161,6 @@ def _compose(
     return Variant(choices, loader.load_sweep_config(master, [*fixed, *group_overrides(choices, added)]))
 
 
-def group_overrides(choices: Mapping[str, Any], added: Container[str]) -> list[str]:
-    """The choices of config groups as Hydra overrides."""
-    return [f"{'+' if name in added else ''}{name}={as_override(choice)}" for name, choice in choices.items()]
-
-
 def _without(config: DictConfig, keys: frozenset[str]) -> DictConfig:
     kept = copy.copy(config)
     with read_write(kept), open_dict(kept):
@@ -212,83 +202,6 @@ def _log_into_folder(hydra: DictConfig) -> None:
     handlers = OmegaConf.select(hydra, "job_logging.handlers")
     if handlers is not None and "file" in handlers and "filename" in handlers.file:
         handlers.file.filename = "${hydra.runtime.output_dir}/train.log"
-
-
-def trial_overrides(
-    fixed: Iterable[str], groups: Container[str], added: Container[str], params: Mapping[str, Any]
-) -> list[str]:
-    """A trial's parameters as Hydra overrides; config groups first, since the keys of others may come with them."""
-    chosen = {name: value for name, value in params.items() if name in groups}
-    values = {name: value for name, value in params.items() if name not in groups}
-    keys = {name: f"++{name}" if name in added else name for name in values}
-    return [
-        *fixed,
-        *group_overrides(chosen, added),
-        *(f"{keys[name]}={as_override(value)}" for name, value in values.items()),
-    ]
-
-
-def as_override(value: Any) -> str:
-    """A value in the grammar of Hydra's overrides, quoted where it must be.
-
-    >>> as_override(0.1), as_override(None), as_override("a b"), as_override([1, 2])
-    ('0.1', 'null', "'a b'", '[1,2]')
-    """
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{_key(key)}:{as_override(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return "[" + ",".join(as_override(item) for item in value) + "]"
-    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./-]*", value) and value.lower() not in NOT_STRINGS:
-        return value
-    # Hydra reads a backslash as itself, but before a quote and at the end
-    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value) + "'"
-
-
-def _key(key: Any) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(key)) or str(key).lower() in NOT_STRINGS:
-        raise ConfigError(f"A key in a choice must be a plain word that Hydra's grammar can write, but got {key!r}.")
-    return str(key)
-
-
-def as_frozen(study: StudyRecord, params: Mapping[str, Any]) -> DictConfig | None:
-    """A trial's config as its study stored it, without Hydra's own node; None: none was composed for its choices."""
-    groups = {each["name"] for each in study.space if each.get("group")} & set(params)
-    chosen = {name: params[name] for name in groups}
-    frozen = next((each["yaml"] for each in study.config["variants"] if each["choices"] == chosen), None)
-    if frozen is None:
-        return None
-    config = OmegaConf.create(frozen)
-    for name in set(params) - groups:
-        OmegaConf.update(config, name, params[name], force_add=True)
-    return config
-
-
-def shorthands(sweeper: DictConfig, names: frozenset[str]) -> dict[str, str]:
-    """The top-level keys that `hydra.sweeper` reads as `${key}` under its own name for them, among `names`.
-
-    They only steer the sweep: a trial's training must not depend on them, so they are no part of what makes a study
-    the same study. A key of another name, as in `study: ${dataset}`, is the person's own, and reaches each trial.
-    """
-    keys = {}
-    for name in sorted(names & set(map(str, sweeper))):
-        node: Any = sweeper._get_node(name)
-        if node is not None and node._is_interpolation() and node._value() == f"${{{name}}}":
-            keys[name] = name
-    return keys
-
-
-def difference(old: str, new: str, name: str) -> str:
-    """A unified diff of two texts, `before` and `now`; empty when they are equal."""
-    lines = difflib.unified_diff(
-        old.splitlines(), new.splitlines(), f"{name} (when the study began)", f"{name} (now)", lineterm="", n=2
-    )
-    return "\n".join(lines)
 
 
 # ---- inside a trial --------------------------------------------------------------------------------------------------
@@ -344,17 +257,3 @@ def _lost_line(handler: logging.Handler, trains: int | None, record: logging.Log
         logging.Handler.handleError(handler, record)
     elif threading.get_ident() == trains:
         raise error
-
-
-def job_number() -> int:
-    """The number of the running Hydra job: which of the workers this one is."""
-    from hydra.core.hydra_config import HydraConfig
-
-    return int(HydraConfig.get().job.num)
-
-
-def output_folder() -> Path:
-    """Hydra's output folder of the running job; without Hydra the current folder."""
-    from hydra.core.hydra_config import HydraConfig
-
-    return Path(HydraConfig.get().runtime.output_dir) if HydraConfig.initialized() else Path.cwd()

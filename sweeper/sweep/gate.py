@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweeper.check.checkup import Checkup, Wish, check_script, show_log
+from sweeper.check.checkup import QUICK_SECONDS, Checkup, Wish, check_script, show_log
 from sweeper.check.corners import Corner, corners, words_of
 from sweeper.check.script import Sweep
 from sweeper.check.training.finding import Verdict
@@ -24,8 +24,6 @@ from sweeper.words.errors import ConfigError, SweeperError
 log = logging.getLogger("sweeper")
 
 QUICK, FULL = "quick", "full"
-QUICK_SECONDS = 5.0
-"""That a training is watched for, after its first step."""
 QUICK_PATIENCE_SECONDS = 60.0
 
 

@@ -17,24 +17,26 @@ from hydra.core.utils import JobStatus
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
-from sweeper.analysis.progress import is_complete
+from sweeper.analysis import confirmed
+from sweeper.engine.ancestor import Ancestor
 from sweeper.engine.beat import Timeouts
+from sweeper.engine.crew import WorkerTask, raise_first, worker_settings
 from sweeper.engine.loggers import asked
 from sweeper.engine.opening import StudySettings, as_begun, check_limits, direction_of, open_study
 from sweeper.machine import devices
 from sweeper.report.html.closing import leave_report
-from sweeper.report.terminal import confirmed
 from sweeper.report.terminal.live import view_for
 from sweeper.report.terminal.summary import final_summary
-from sweeper.search.ancestor import Ancestor
+from sweeper.search.completion import is_complete
 from sweeper.search.grammar import Parsed, parse
-from sweeper.search.plan import make_plan
+from sweeper.search.plans import make_plan
 from sweeper.store import reads
 from sweeper.store.connection import Store, default_url
-from sweeper.sweep.config import FrozenConfig, HydraTask, as_override, group_overrides, shorthands
+from sweeper.sweep.config import FrozenConfig, HydraTask
 from sweeper.sweep.gate import look_before, wanted
-from sweeper.sweep.watch import Watch, WorkerTask, raise_first, worker_settings
+from sweeper.sweep.watch import Watch
 from sweeper.trial.command import train_command
+from sweeper.trial.overrides import as_override, group_overrides, shorthands
 from sweeper.words.errors import SweeperError
 from sweeper.words.records import StudyRecord, StudyState, TrialRecord
 

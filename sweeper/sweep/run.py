@@ -8,19 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sweeper.analysis.progress import is_complete
+from sweeper.engine.ancestor import Ancestor
 from sweeper.engine.beat import Timeouts
+from sweeper.engine.crew import WorkerTask, run_workers, worker_calls, worker_settings
 from sweeper.engine.loggers import asked
 from sweeper.engine.opening import StudySettings, as_begun, check_limits, direction_of, open_study
 from sweeper.machine import devices
 from sweeper.machine.supervisor import Supervisor
-from sweeper.search.ancestor import Ancestor
+from sweeper.search.completion import is_complete
 from sweeper.search.grammar import parse
-from sweeper.search.plan import make_plan
+from sweeper.search.plans import make_plan
 from sweeper.store import reads
 from sweeper.store.connection import Store, default_url
 from sweeper.sweep.study import Study
-from sweeper.sweep.watch import Watch, WorkerTask, run_workers, worker_calls, worker_settings
+from sweeper.sweep.watch import Watch
 from sweeper.trial.handle import OBJECTIVE, Trial
 from sweeper.words.errors import ConfigError, SweeperError
 from sweeper.words.records import StudyState

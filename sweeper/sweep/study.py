@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.analysis import accounts, columns, frames
 from sweeper.analysis.borders import collect, judge, space_now
-from sweeper.search.confirmation import gather, verdicts
+from sweeper.analysis.confirmation import gather, verdicts
 from sweeper.search.space import Categorical, Parameter, SearchSpace
 from sweeper.store import reads
+from sweeper.store.columns import epoch_table
 from sweeper.store.connection import Store, default_url
 from sweeper.words.records import Direction, StudyRecord, StudyState
 
@@ -111,7 +112,7 @@ class Study:
 
         Each finding has a `kind`, a `severity`, a `sentence`, a `cure`, its `source` and the `evidence` in numbers.
         """
-        from sweeper.report.terminal import diagnosed
+        from sweeper.analysis import diagnosed
 
         if number is not None:
             return diagnosed.trial(self._store, self.record, number)[1]
@@ -147,12 +148,13 @@ class Study:
         config, and are by default the script's. `checkpoints`, `averages`: other epochs of these trials and averages of
         their weights stand for election too. `test`: look at the test set; None: only if nobody has before.
         """
-        from sweeper.retraining import ensemble, script
+        from sweeper.retraining import ensemble
+        from sweeper.retraining import parts as scripts
 
         if build is None or data is None:
-            parts = script.parts(ensemble.script_of(self._begun))
+            parts = scripts.parts(ensemble.script_of(self._begun))
         else:
-            parts = script.Parts(build, data, build.__qualname__)
+            parts = scripts.Parts(build, data, build.__qualname__)
         place = None if folder is None else Path(folder)
         more: Any = {"checkpoints": checkpoints, "averages": averages, "folder": place, "test": test, "device": device}
         return ensemble.make(self._store, self.record, parts, top=top, **more)
@@ -170,10 +172,10 @@ class Study:
 
     def to_optuna(self) -> optuna.Study:
         """A copy as an Optuna study in memory: for its plots, its importance, its dashboard."""
-        from sweeper.search.proposer import to_optuna
+        from sweeper.search.optuna.copy import to_optuna
 
         curves: dict[int, list[tuple[int, float]]] = {}
-        for number, epoch, value, _ in reads.epoch_table(self._store, self._begun.id, ("number", "epoch", "value")):
+        for number, epoch, value, _ in epoch_table(self._store, self._begun.id, ("number", "epoch", "value")):
             if value is not None:
                 curves.setdefault(number, []).append((epoch, value))
         trials, _ = reads.changed_trials(self._store, self._begun.id, 0)  # as a sampler is told: hidden ones are FAIL

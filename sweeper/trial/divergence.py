@@ -14,26 +14,15 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sweeper.words.metrics import is_monitor
+
 STEPS = ("step", "steps", "global_step")
 """Metrics that say how many steps of the optimizer were taken."""
-MONITORS = (
-    *("monitor", "update_ratio", "weight_norm", "grad_norm"),
-    *("activation_mean", "activation_std", "saturated", "dead"),
-)
-"""What monitors report is called `FAMILY/…`; see sweeper/training/monitors.py."""
 TRAINING_LOSS = re.compile(r"(^|[^a-z])train(ing)?([^a-z].*)?loss|^loss([^a-z].*train(ing)?)?$")
 EXPLODED = 1e4
 """A training's loss is lost above so many times the first epoch's, and above so many. On digits, with a learning rate a
 hundred times too high, it is 1e4 to 1e5 times that of guessing; a healthy one never was above three times its first.
 A loss on the validation set is no sign: with batch norm it may be huge for an epoch and recover."""
-
-
-def is_monitor(name: str) -> bool:
-    """
-    >>> is_monitor("grad_norm/loss_head"), is_monitor("val/loss")
-    (True, False)
-    """
-    return "/" in name and name.partition("/")[0] in MONITORS
 
 
 def lost(first: Mapping[str, float | None], metrics: Mapping[str, float | None]) -> str | None:

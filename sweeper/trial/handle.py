@@ -18,8 +18,9 @@ from typing import Any, Protocol
 
 from sweeper.trial import checkpoint
 from sweeper.trial.checkpoint import Checkpoint
-from sweeper.trial.divergence import circumstances, is_monitor, lost
+from sweeper.trial.divergence import circumstances, lost
 from sweeper.words.errors import ConfigError, Diverged, LeaseLost, MetricError
+from sweeper.words.metrics import is_monitor
 from sweeper.words.records import Direction, EpochReport
 
 log = logging.getLogger("sweeper.trial")
@@ -303,7 +304,7 @@ def current_trial() -> Trial:
     """The trial that this process trains now; alone (without a sweep) a stand-in for Hydra's output folder."""
     if _current:
         return _current[-1]
-    from sweeper.sweep.config import output_folder
+    from sweeper.trial.output import output_folder
 
     folder = output_folder()
     return Trial(number=0, params={}, folder=folder, device=_device(), seed=_seed(), journal=FolderJournal(folder))

@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +167,11 @@ def place(path: Path | str) -> str:
         return str(Path(path).absolute().relative_to(os.getcwd()))
     except ValueError:
         return str(path)
+
+
+def iso(seconds: float | None) -> str | None:
+    """
+    >>> iso(0.5)
+    '1970-01-01T00:00:00.500000+00:00'
+    """
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")

@@ -159,3 +159,15 @@ class Idle(StrEnum):
     """Another worker took the trial that was to be promoted."""
     PAUSED = "paused"
     STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """`share`: 0..1, of a GPU's last moments or of the cores that a CPU worker may use; memory that is in use, and all.
+
+    A CPU worker's own process is meant, with all its threads, but not other processes that it started.
+    """
+
+    share: float | None = None
+    memory_bytes: int | None = None
+    memory_total_bytes: int | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from sweeper.store import breaker, claims, reads, schema, writes
+from sweeper.store import breaker, claims, fenced, reads, schema, writes
 from sweeper.words.records import Failure, Idle, Lease, StudyState, TrialRecord, TrialState
 
 CUDA = "RuntimeError: CUDA error: unspecified launch failure"
@@ -29,7 +29,7 @@ def fail(store, study):
 
     def fail_one(worker, message=CUDA, seconds=QUICK, failure=Failure.ERROR, **more):
         lease = claimed(store, study, worker)
-        writes.finish(
+        fenced.finish(
             store, lease, TrialState.FAIL, failure=failure, message=message, traceback="…", seconds=seconds, **more
         )
         return lease.number
@@ -45,7 +45,7 @@ def claimed(store, study, worker):
 
 def complete(store, study, worker):
     lease = claimed(store, study, worker)
-    writes.finish(store, lease, TrialState.COMPLETE, value=0.5)
+    fenced.finish(store, lease, TrialState.COMPLETE, value=0.5)
     return lease.number
 
 
@@ -221,7 +221,7 @@ def test_a_trial_that_still_runs_on_a_paused_device_is_put_back_too(store, study
     late = claimed(store, study, two)
     for _ in range(3):
         fail(one)
-    writes.finish(store, late, TrialState.FAIL, failure=Failure.ERROR, message=CUDA, seconds=SLOW)
+    fenced.finish(store, late, TrialState.FAIL, failure=Failure.ERROR, message=CUDA, seconds=SLOW)
     assert states(store, study) == "WWWW"
     assert len(events(store, study, "device paused")) == 1
 
@@ -230,7 +230,7 @@ def test_a_worker_of_a_paused_device_leaves_when_the_study_is_done(store, begin,
     study = begin(store, name="short", budget=3)
     good, broken = (hire(store, study, host="node", slot=slot) for slot in ("gpu 0", "gpu 1"))
     for _ in range(3):
-        writes.finish(
+        fenced.finish(
             store, claimed(store, study, broken), TrialState.FAIL, failure=Failure.ERROR, message=CUDA, seconds=QUICK
         )
     for _ in range(3):
@@ -258,7 +258,7 @@ def test_after_one_device_was_paused_the_failures_of_the_other_stop_the_study(st
         fail(quick, max_failures=5)
     assert paused(store, study) == ["gpu 1 of node"]
     for _ in range(3):
-        writes.finish(
+        fenced.finish(
             store, claimed(store, study, slow), TrialState.FAIL, failure=Failure.ERROR, message="other", seconds=SLOW
         )
     while reads.study(store, study.name).state == StudyState.OPEN:

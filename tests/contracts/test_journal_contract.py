@@ -6,7 +6,7 @@ import pytest
 
 from sweeper.engine.journal import StoreJournal
 from sweeper.engine.leave import Leave
-from sweeper.store import claims, reads, writes
+from sweeper.store import claims, fenced, reads
 from sweeper.trial import checkpoint
 from sweeper.trial.handle import FolderJournal, Trial
 from sweeper.words.records import EpochReport, Lease
@@ -21,7 +21,7 @@ class InStore:
 
     def open(self):
         if self.lease is not None:
-            writes.release(self.store, self.lease)
+            fenced.release(self.store, self.lease)
         record = claims.claim(self.store, self.study.id, self.worker)
         self.lease = Lease(record.study_id, record.number, record.attempt, self.worker)
         return StoreJournal(self.store, self.lease, record, self.folder, Leave(), 60.0)

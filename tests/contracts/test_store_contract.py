@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from sweeper.store import claims, reads, schema, writes
+from sweeper.store import claims, fenced, reads, schema, writes
 from sweeper.store.connection import Store
 from sweeper.words.errors import LeaseLost, StoreError
 from sweeper.words.records import EpochReport, Failure, Idle, StudyState, TrialRecord, TrialState
@@ -29,7 +29,7 @@ def row(store, study, number=0):
 
 
 def report(store, lease, epoch, loss=0.5):
-    writes.report(store, lease, EpochReport(lease.number, epoch, {"val_loss": loss}, 1.0), loss)
+    fenced.report(store, lease, EpochReport(lease.number, epoch, {"val_loss": loss}, 1.0), loss)
 
 
 def checkpoint_row(epoch, path=None):
@@ -55,17 +55,17 @@ def test_new_trials_come_in_the_order_of_their_numbers(store, study, worker):
 def test_a_trial_that_was_handed_back_is_claimed_before_a_new_number_and_the_lowest_first(store, study, worker, take):
     leases = [take(store, study, worker) for _ in range(3)]
     for lease in (leases[2], leases[1]):
-        writes.release(store, lease)
+        fenced.release(store, lease)
     again = [claims.claim(store, study.id, worker) for _ in range(3)]
     assert [(record.number, record.attempt) for record in again] == [(1, 2), (2, 2), (3, 1)]
 
 
 def test_a_trial_that_goes_on_keeps_its_parameters_and_its_epochs(store, study, worker, take):
     lease = take(store, study, worker)
-    writes.set_params(store, lease, {"x": 0.25})
+    fenced.set_params(store, lease, {"x": 0.25})
     report(store, lease, 0)
     report(store, lease, 1)
-    writes.release(store, lease, seconds=2.0)
+    fenced.release(store, lease, seconds=2.0)
     again = claims.claim(store, study.id, worker)
     assert (again.params, again.epochs_done, again.value, again.seconds) == ({"x": 0.25}, 2, 0.5, 2.0)
 
@@ -80,9 +80,9 @@ def test_a_lease_that_ran_out_is_given_to_the_next_one_who_asks(store, study, wo
 def test_a_lease_that_is_renewed_does_not_run_out(store, study, worker, take, keep_alive):
     lease = take(store, study, worker, lease_seconds=EXPIRED)
     {
-        "renew": lambda: writes.renew(store, lease),
+        "renew": lambda: fenced.renew(store, lease),
         "report": lambda: report(store, lease, 0),
-        "add_checkpoint": lambda: writes.add_checkpoint(store, lease, checkpoint_row(0)),
+        "add_checkpoint": lambda: fenced.add_checkpoint(store, lease, checkpoint_row(0)),
     }[keep_alive]()
     assert claims.claim(store, study.id, worker).number == 1
 
@@ -100,13 +100,13 @@ def test_a_spent_budget_is_wait_while_a_trial_runs_and_done_afterwards(store, st
     leases = [take(store, study, worker) for _ in range(4)]
     assert claims.claim(store, study.id, worker) is Idle.WAIT
     for lease in leases:
-        writes.finish(store, lease, TrialState.COMPLETE, value=0.5)
+        fenced.finish(store, lease, TrialState.COMPLETE, value=0.5)
     assert claims.claim(store, study.id, worker) is Idle.DONE
 
 
 def test_a_larger_budget_gives_exactly_the_rest(store, study, worker, take):
     for _ in range(4):
-        writes.finish(store, take(store, study, worker), TrialState.COMPLETE, value=0.5)
+        fenced.finish(store, take(store, study, worker), TrialState.COMPLETE, value=0.5)
     writes.set_budget(store, study.id, 6, 6)
     assert [take(store, study, worker).number for _ in range(2)] == [4, 5]
     assert claims.claim(store, study.id, worker) is Idle.WAIT
@@ -115,7 +115,7 @@ def test_a_larger_budget_gives_exactly_the_rest(store, study, worker, take):
 def test_a_smaller_budget_takes_nothing_back(store, study, worker, take):
     lease, *_ = [take(store, study, worker) for _ in range(3)]
     writes.set_budget(store, study.id, 1, 1)
-    writes.release(store, lease)
+    fenced.release(store, lease)
     assert take(store, study, worker).number == 0
     assert claims.claim(store, study.id, worker) is Idle.WAIT
     assert reads.study(store, study.name).granted_epochs == 3
@@ -153,7 +153,7 @@ def test_many_at_once_get_a_trial_that_was_handed_back_only_once(store, begin, h
     study = begin(store, name="crowd", budget=6)
     first = hire(store, study)
     for lease in [take(store, study, first) for _ in range(6)]:
-        writes.release(store, lease)
+        fenced.release(store, lease)
     url = store.url.render_as_string(hide_password=False)
 
     def work(_):
@@ -172,25 +172,25 @@ def test_many_at_once_get_a_trial_that_was_handed_back_only_once(store, begin, h
 # ---- the fence -------------------------------------------------------------------------------------------------------
 
 WRITES = {
-    "set_params": lambda store, lease: writes.set_params(store, lease, {"x": 0.75}),
+    "set_params": lambda store, lease: fenced.set_params(store, lease, {"x": 0.75}),
     "report": lambda store, lease: report(store, lease, 7),
     "report again": lambda store, lease: report(store, lease, 0, loss=9.0),
-    "add_checkpoint": lambda store, lease: writes.add_checkpoint(store, lease, checkpoint_row(7), [0]),
-    "finish": lambda store, lease: writes.finish(store, lease, TrialState.COMPLETE, value=9.0, seconds=9.0),
-    "fail": lambda store, lease: writes.finish(
+    "add_checkpoint": lambda store, lease: fenced.add_checkpoint(store, lease, checkpoint_row(7), [0]),
+    "finish": lambda store, lease: fenced.finish(store, lease, TrialState.COMPLETE, value=9.0, seconds=9.0),
+    "fail": lambda store, lease: fenced.finish(
         store, lease, TrialState.FAIL, failure=Failure.ERROR, message="late", max_failures=1
     ),
-    "release": lambda store, lease: writes.release(store, lease, 9.0),
-    "renew": lambda store, lease: writes.renew(store, lease),
+    "release": lambda store, lease: fenced.release(store, lease, 9.0),
+    "renew": lambda store, lease: fenced.renew(store, lease),
 }
 
 ENDINGS = {
     "another attempt runs": lambda store, study, lease, other: claims.claim(store, study.id, other),
-    "it was handed back": lambda store, study, lease, other: writes.release(store, lease),
+    "it was handed back": lambda store, study, lease, other: fenced.release(store, lease),
     "its worker was declared dead": lambda store, study, lease, other: claims.end_worker(
         store, lease.worker_id, "died"
     ),
-    "it is finished": lambda store, study, lease, other: writes.finish(store, lease, TrialState.COMPLETE, value=0.5),
+    "it is finished": lambda store, study, lease, other: fenced.finish(store, lease, TrialState.COMPLETE, value=0.5),
 }
 
 
@@ -198,9 +198,9 @@ ENDINGS = {
 @pytest.mark.parametrize("write", WRITES)
 def test_a_worker_whose_lease_is_lost_writes_nothing(store, study, worker, hire, take, write, ending):
     lease = take(store, study, worker, lease_seconds=EXPIRED)
-    writes.report(store, lease, EpochReport(0, 0, {"val_loss": 0.5}, 1.0), 0.5, lease_seconds=EXPIRED)
+    fenced.report(store, lease, EpochReport(0, 0, {"val_loss": 0.5}, 1.0), 0.5, lease_seconds=EXPIRED)
     if ending != "another attempt runs":
-        writes.add_checkpoint(store, lease, checkpoint_row(0))
+        fenced.add_checkpoint(store, lease, checkpoint_row(0))
     ENDINGS[ending](store, study, lease, hire(store, study))
     before = everything(store)
     with pytest.raises(LeaseLost, match=r"trial 0, attempt 1"):
@@ -211,7 +211,7 @@ def test_a_worker_whose_lease_is_lost_writes_nothing(store, study, worker, hire,
 def test_a_late_worker_that_nobody_replaced_may_go_on(store, study, worker, take):
     lease = take(store, study, worker, lease_seconds=EXPIRED)
     report(store, lease, 0)
-    writes.finish(store, lease, TrialState.COMPLETE, value=0.5)
+    fenced.finish(store, lease, TrialState.COMPLETE, value=0.5)
     assert row(store, study)["state"] == TrialState.COMPLETE
 
 
@@ -234,7 +234,7 @@ def test_handing_back_is_no_kill(store, study, worker, take):
     for attempt in range(1, 2 * claims.MAX_ATTEMPTS):
         lease = take(store, study, worker)
         assert (lease.number, lease.attempt) == (0, attempt)
-        writes.release(store, lease)
+        fenced.release(store, lease)
     assert row(store, study)["kills"] == 0
 
 
@@ -243,7 +243,7 @@ def test_a_worker_that_ends_gives_back_what_it_held_and_nothing_else(store, stud
     take(store, study, worker)
     take(store, study, other)
     finished = take(store, study, worker)
-    writes.finish(store, finished, TrialState.COMPLETE, value=0.5)
+    fenced.finish(store, finished, TrialState.COMPLETE, value=0.5)
     for _ in range(2):  # told twice, as by the supervisor and by a new driver
         claims.end_worker(store, worker, "died")
     states = [record.state for record in reads.all_trials(store, study.id)]
@@ -268,7 +268,7 @@ def test_an_epoch_that_is_reported_twice_counts_once(store, study, worker, take)
 
 def test_a_metric_without_a_number_is_kept_as_none(store, study, worker, take):
     lease = take(store, study, worker)
-    writes.report(store, lease, EpochReport(0, 0, {"val_loss": None, "accuracy": 0.5}, 1.0), None)
+    fenced.report(store, lease, EpochReport(0, 0, {"val_loss": None, "accuracy": 0.5}, 1.0), None)
     (found,) = reads.epoch_reports(store, study.id)
     assert found.metrics == {"val_loss": None, "accuracy": 0.5}
 
@@ -277,10 +277,10 @@ def test_a_later_attempt_writes_over_the_epochs_of_an_earlier_one(store, study, 
     first = take(store, study, worker)
     for epoch in range(3):
         report(store, first, epoch, loss=1.0 + epoch)
-    writes.release(store, first)
+    fenced.release(store, first)
     second = take(store, study, worker)
     report(store, second, 1, loss=0.1)
-    writes.finish(store, second, TrialState.COMPLETE, value=0.1)
+    fenced.finish(store, second, TrialState.COMPLETE, value=0.1)
     found = reads.epoch_reports(store, study.id)
     assert [(each.epoch, each.metrics["val_loss"]) for each in found] == [(0, 1.0), (1, 0.1)]
     assert row(store, study)["epochs_done"] == 2
@@ -289,20 +289,20 @@ def test_a_later_attempt_writes_over_the_epochs_of_an_earlier_one(store, study, 
 def test_a_checkpoint_of_an_epoch_replaces_the_one_before_and_old_ones_are_forgotten(store, study, worker, take):
     lease = take(store, study, worker)
     for epoch in range(3):
-        writes.add_checkpoint(store, lease, checkpoint_row(epoch), forget_epochs=[epoch - 2])
-    writes.add_checkpoint(store, lease, checkpoint_row(2, path="again.pt"))
+        fenced.add_checkpoint(store, lease, checkpoint_row(epoch), forget_epochs=[epoch - 2])
+    fenced.add_checkpoint(store, lease, checkpoint_row(2, path="again.pt"))
     rows = reads.checkpoint_rows(store, study.id, 0)
     assert [(each["epoch"], each["path"]) for each in rows] == [(1, "checkpoints/epoch=0001.pt"), (2, "again.pt")]
 
 
 def test_the_seconds_of_all_attempts_add_up(store, study, worker, take):
-    writes.release(store, take(store, study, worker), seconds=2.0)
-    writes.finish(store, take(store, study, worker), TrialState.COMPLETE, value=0.5, seconds=3.0)
+    fenced.release(store, take(store, study, worker), seconds=2.0)
+    fenced.finish(store, take(store, study, worker), TrialState.COMPLETE, value=0.5, seconds=3.0)
     assert row(store, study)["seconds"] == 5.0
 
 
 def test_a_result_is_kept_with_everything_that_was_said(store, study, worker, take):
-    writes.finish(
+    fenced.finish(
         store,
         take(store, study, worker),
         TrialState.FAIL,
@@ -323,9 +323,9 @@ def end_all(store, study, worker, take, endings, max_failures=2):
     for ending in endings:
         lease = take(store, study, worker)
         if ending == "complete":
-            writes.finish(store, lease, TrialState.COMPLETE, value=0.5)
+            fenced.finish(store, lease, TrialState.COMPLETE, value=0.5)
         else:
-            writes.finish(
+            fenced.finish(
                 store,
                 lease,
                 TrialState.FAIL,
@@ -366,8 +366,8 @@ def test_a_name_is_taken_once(store, study):
 
 
 def test_what_happens_is_written_down_as_events(store, study, worker, take):
-    writes.release(store, take(store, study, worker))
-    writes.finish(store, take(store, study, worker), TrialState.FAIL, failure=Failure.ERROR, message="no")
+    fenced.release(store, take(store, study, worker))
+    fenced.finish(store, take(store, study, worker), TrialState.FAIL, failure=Failure.ERROR, message="no")
     take(store, study, worker)
     claims.end_worker(store, worker, "died")
     writes.set_budget(store, study.id, 9, 9)
@@ -384,9 +384,9 @@ def test_what_happens_is_written_down_as_events(store, study, worker, take):
 def test_the_views_answer_in_sql(store, study, worker, take):
     for number, loss in enumerate([0.3, 0.1, 0.2]):
         lease = take(store, study, worker)
-        writes.set_params(store, lease, {"x": number / 10})
+        fenced.set_params(store, lease, {"x": number / 10})
         report(store, lease, 0, loss)
-        writes.finish(store, lease, TrialState.COMPLETE, value=loss, seconds=1.0)
+        fenced.finish(store, lease, TrialState.COMPLETE, value=loss, seconds=1.0)
     take(store, study, worker)
     with store.read() as connection:
         best = connection.execute(sa.text("SELECT study, rank, number, metric, value FROM v_best ORDER BY rank")).all()
@@ -411,13 +411,13 @@ def test_every_change_of_a_trial_that_matters_to_a_sampler_is_news(store, study,
 
     lease = take(store, study, worker)
     assert news() == [(0, TrialState.RUNNING)]
-    writes.set_params(store, lease, {"x": 0.5})
+    fenced.set_params(store, lease, {"x": 0.5})
     assert news() == [(0, TrialState.RUNNING)]
     report(store, lease, 0)
     assert news() == []
-    writes.release(store, lease)
+    fenced.release(store, lease)
     assert news() == [(0, TrialState.WAITING)]
-    writes.finish(store, take(store, study, worker), TrialState.COMPLETE, value=0.5)
+    fenced.finish(store, take(store, study, worker), TrialState.COMPLETE, value=0.5)
     take(store, study, worker)
     assert news() == [(0, TrialState.COMPLETE), (1, TrialState.RUNNING)]
     assert news() == []

@@ -19,7 +19,7 @@ import sweeper
 import sweeper.search.search
 from sweeper.engine.opening import StudySettings, open_study
 from sweeper.engine.worker import Worker, WorkerSettings
-from sweeper.search.plan import make_plan
+from sweeper.search.plans import make_plan
 from sweeper.search.space import Float, SearchSpace
 from sweeper.store.connection import Store
 from sweeper.words.records import Direction

@@ -21,9 +21,9 @@ def apply(name: str) -> None:
 
 def no_fence() -> None:
     """Writes that ask neither for the attempt nor for the state: a sleeper who wakes writes over the next one."""
-    from sweeper.store import writes
+    from sweeper.store import fenced
 
-    real = writes._fenced_statement
+    real = fenced._fenced_statement
 
     def unfenced(*args: Any) -> Any:
         statement = real(*args)
@@ -32,7 +32,7 @@ def no_fence() -> None:
         open_update._where_criteria = (study, number)
         return open_update
 
-    writes._fenced_statement = functools.cache(unfenced)
+    fenced._fenced_statement = functools.cache(unfenced)
 
 
 def checkpoint_before_report() -> None:
@@ -83,10 +83,10 @@ def plain_save() -> None:
 
 def budget_afterwards() -> None:
     """Epochs counted when a trial ends and not when it is claimed: a kill in between, and one more is granted."""
-    from sweeper.store import claims, writes
+    from sweeper.store import claims, fenced
     from sweeper.store.schema import studies
 
-    finish, real = writes.finish, claims._grant
+    finish, real = fenced.finish, claims._grant
 
     @functools.cache
     def grant() -> sa.Update:
@@ -107,4 +107,4 @@ def budget_afterwards() -> None:
                 ))
             )  # fmt: skip
 
-    claims._grant, writes.finish = grant, finish_and_count
+    claims._grant, fenced.finish = grant, finish_and_count

@@ -7,7 +7,7 @@ import os
 
 import sqlalchemy as sa
 
-from sweeper.store import breaker, claims, process, reads, schema, writes
+from sweeper.store import breaker, claims, fenced, process, reads, schema, writes
 from sweeper.store.connection import Store
 from sweeper.words.records import EpochReport, Failure, Lease, TrialState
 
@@ -83,24 +83,24 @@ def begin(store: Store, study_id: int, worker_id: int, epochs: int, loss: float,
     """Claim a trial and report so many epochs of it, down to `loss`."""
     record = claims.claim(store, study_id, worker_id, grant_epochs=grant)
     lease = Lease(study_id, record.number, record.attempt, worker_id)
-    writes.set_params(store, lease, params(record.number))
+    fenced.set_params(store, lease, params(record.number))
     for epoch in range(epochs):
         value = loss * (1 + 0.5 * (epochs - 1 - epoch))
         metrics = {"train_loss": value / 2, "val_loss": value, "val_accuracy": 1 / (1 + value)}
-        writes.report(store, lease, EpochReport(record.number, epoch, metrics, 0.25), value)
+        fenced.report(store, lease, EpochReport(record.number, epoch, metrics, 0.25), value)
     return lease
 
 
 def complete(store: Store, study_id: int, worker_id: int, loss: float, epochs: int = 4) -> Lease:
     lease = begin(store, study_id, worker_id, epochs, loss)
-    writes.finish(store, lease, TrialState.COMPLETE, value=loss, seconds=1.5)
+    fenced.finish(store, lease, TrialState.COMPLETE, value=loss, seconds=1.5)
     return lease
 
 
 def fail(store: Store, study_id: int, worker_id: int, message: str = "ValueError: no such file") -> Lease:
     lease = begin(store, study_id, worker_id, 1, 0.9)
     trace = "Traceback (most recent call last):\n" + "\n".join(f"  line {i}" for i in range(30)) + f"\n{message}"
-    writes.finish(store, lease, TrialState.FAIL, failure=Failure.ERROR, message=message, traceback=trace, seconds=0.5)
+    fenced.finish(store, lease, TrialState.FAIL, failure=Failure.ERROR, message=message, traceback=trace, seconds=0.5)
     return lease
 
 
@@ -111,8 +111,8 @@ def running_study(url: str) -> tuple[Store, int]:
     complete(store, study_id, hand, 0.5)
     best = begin(store, study_id, hand, 4, 0.123456789)
     row = {"epoch": 3, "path": "checkpoints/epoch=0003.pt", "sha256": "0", "size_bytes": 1_234_567}
-    writes.add_checkpoint(store, best, {**row, "value": 0.123456789})
-    writes.finish(store, best, TrialState.COMPLETE, value=0.123456789, seconds=1.5)
+    fenced.add_checkpoint(store, best, {**row, "value": 0.123456789})
+    fenced.finish(store, best, TrialState.COMPLETE, value=0.123456789, seconds=1.5)
     fail(store, study_id, hand)
     complete(store, study_id, hand, 0.3)
     begin(store, study_id, hand, 2, 0.4)

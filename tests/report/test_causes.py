@@ -7,8 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeper.report.terminal import causes, tables
-from sweeper.store import writes
+from sweeper.analysis import causes
+from sweeper.report.terminal import causes as drawn
+from sweeper.report.terminal import tables
+from sweeper.store import corrections, fenced
 from sweeper.words.records import Failure, TrialState
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))
@@ -24,7 +26,7 @@ def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for size in (10, 2.5, 3e-7):
         filling.fail(store, study_id, hand, f"ValueError: {size} items do not fit")
     hung = filling.begin(store, study_id, hand, 1, 0.9)
-    writes.finish(store, hung, TrialState.FAIL, failure=Failure.TIMEOUT, message="it took longer than 5 s")
+    fenced.finish(store, hung, TrialState.FAIL, failure=Failure.TIMEOUT, message="it took longer than 5 s")
     log = tmp_path / "runs" / "digits" / "0003" / "train.log"
     log.parent.mkdir(parents=True)
     log.write_text("x\n")
@@ -58,13 +60,13 @@ def test_what_may_be_tried_again(filled) -> None:
     store, study = filled
     assert causes.numbers(store, study) == [0, 1, 2, 3, 4]
     assert causes.numbers(store, study, Failure.ERROR) == [0, 1, 2, 3]
-    writes.hide(store, study.id, [2], "wrong data")
+    corrections.hide(store, study.id, [2], "wrong data")
     assert causes.numbers(store, study, Failure.ERROR) == [0, 1, 3]
 
 
 def test_the_page_has_one_tail_for_each_cause(filled) -> None:
     stream = io.StringIO()
-    tables.page(stream).print(causes.draw(*filled, causes.collect(*filled)), crop=False)
+    tables.page(stream).print(drawn.draw(*filled, causes.collect(*filled)), crop=False)
     text = stream.getvalue()
     assert "3 × error: ValueError: 3e-07 items do not fit\ntrials 1, 2, 3\n" in text
     assert text.count("the traceback of trial") == 2
@@ -75,4 +77,4 @@ def test_the_page_has_one_tail_for_each_cause(filled) -> None:
 
 
 def test_many_trials_are_counted() -> None:
-    assert causes._listed(range(20)) == "0, 1, 2, 3, 4, 5, 6, 7, … and 12 more"
+    assert drawn._listed(range(20)) == "0, 1, 2, 3, 4, 5, 6, 7, … and 12 more"

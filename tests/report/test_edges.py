@@ -11,8 +11,8 @@ import pytest
 
 from sweeper.report.formats import as_csv, as_json
 from sweeper.report.terminal import borders, tables
-from sweeper.search.borders import BorderKind, Verdict
-from sweeper.store import writes
+from sweeper.search.verdict import BorderKind, Verdict
+from sweeper.store import corrections
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))
 
@@ -119,5 +119,5 @@ def test_a_study_is_judged_by_its_store(store) -> None:
 
 def test_hidden_trials_do_not_count(store) -> None:
     study = filling.record(store)
-    writes.hide(store, study.id, [11], "wrong data")
+    corrections.hide(store, study.id, [11], "wrong data")
     assert borders.judge(store, study)[0].best == pytest.approx(0.001234567 * 11)

@@ -7,51 +7,50 @@ from types import SimpleNamespace
 
 import pytest
 
+from sweeper.analysis import accounts, standing
 from sweeper.analysis.progress import snapshot
-from sweeper.machine.meters import Load
-from sweeper.report import ledger
-from sweeper.report.terminal import standing
+from sweeper.report import accounts as words
 from sweeper.store import claims
-from sweeper.words.records import Failure
+from sweeper.words.records import Failure, Load
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))
 
-SECONDS = ledger.Account(
+SECONDS = accounts.Account(
     useful=71.0, failed={Failure.ERROR: 2.0, Failure.DIVERGED: 3.0}, repeated=0.2, overhead=15.8, idle=8.0
 )
-EPOCHS = ledger.Account(useful=700, failed={Failure.DIVERGED: 30}, repeated=2)
-FOUND = ledger.Ledger(SECONDS, EPOCHS, (ledger.WorkerAccount(7, "cpu of node", 12, SECONDS, EPOCHS),))
+EPOCHS = accounts.Account(useful=700, failed={Failure.DIVERGED: 30}, repeated=2)
+FOUND = accounts.Ledger(SECONDS, EPOCHS, (accounts.WorkerAccount(7, "cpu of node", 12, SECONDS, EPOCHS),))
 
 
 def test_a_line_says_how_busy_the_workers_were_and_with_what() -> None:
-    assert ledger.line(FOUND) == "92% busy: 71% useful, 5% failed, 16% overhead"
+    assert words.line(FOUND) == "92% busy: 71% useful, 5% failed, 16% overhead"
 
 
 def test_where_no_worker_lived_there_is_no_line() -> None:
-    nothing = ledger.Ledger(ledger.Account(), ledger.Account(), ())
-    assert ledger.line(nothing) == ""
-    assert ledger.flat(nothing)["utilisation"] is None
+    nothing = accounts.Ledger(accounts.Account(), accounts.Account(), ())
+    assert words.line(nothing) == ""
+    assert accounts.flat(nothing)["utilisation"] is None
 
 
 def test_columns_hold_every_kind_and_the_failed_ones_by_reason() -> None:
-    row = ledger.flat(FOUND)
+    row = accounts.flat(FOUND)
     assert (row["seconds.useful"], row["seconds.failed"], row["seconds.failed.diverged"]) == (71.0, 5.0, 3.0)
     assert (row["epochs.useful"], row["epochs.repeated"], row["utilisation"]) == (700, 2, pytest.approx(0.92))
     assert not {"epochs.idle", "epochs.overhead"} & set(row)
-    assert set(ledger.MEANINGS) == set(ledger.KINDS)
+    assert set(words.MEANINGS) == set(accounts.KINDS)
 
 
 def test_json_adds_up() -> None:
-    told = json.loads(json.dumps(ledger.nested(FOUND)))
+    told = json.loads(json.dumps(accounts.nested(FOUND)))
     assert told["seconds"]["failed"] == {"error": 2.0, "diverged": 3.0}
     assert told["epochs"]["failed"] == {"diverged": 30}
-    assert ledger.of_workers(FOUND)[7]["seconds"] == pytest.approx(100.0)
+    assert accounts.of_workers(FOUND)[7]["seconds"] == pytest.approx(100.0)
 
 
 def test_status_says_where_the_time_went(tmp_path: Path) -> None:
     store, _ = filling.running_study(f"sqlite:///{tmp_path / 'sweeper.db'}")
     study = filling.record(store)
-    found, progress = ledger.collect(store, study), snapshot(store, study)
+    found, progress = accounts.collect(store, study), snapshot(store, study)
     assert standing.nested(progress, found)["time"]["epochs"]["useful"] == 12
     assert standing.flat(progress, found)["time.epochs.failed.error"] == 1
     assert found.epochs.running == 2

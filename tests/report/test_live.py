@@ -9,7 +9,7 @@ from rich.console import Console
 from sweeper.analysis.progress import PausedDevice, Progress, RangeStand, RunningTrial, StageStand, WorkerStand
 from sweeper.report.terminal.live import LiveView, curve, screen, view_for
 from sweeper.report.terminal.plain import SILENCE_SECONDS, PlainView
-from sweeper.search.borders import BorderKind, Verdict
+from sweeper.search.verdict import BorderKind, Verdict
 from sweeper.words.records import Direction, Failure, StudyState, TrialRecord, TrialState
 
 PARAMS = {"optimizer.lr": 0.00123456, "optimizer.weight_decay": 1.23456e-6, "model.activation": "relu"}

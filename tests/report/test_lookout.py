@@ -10,9 +10,9 @@ import pytest
 from sweeper.analysis import lookout
 from sweeper.analysis.lookout import EVERY, Lookout
 from sweeper.analysis.progress import snapshot
-from sweeper.search.borders import MIN_TRIALS
 from sweeper.search.space import SearchSpace
-from sweeper.store import reads, schema, writes
+from sweeper.search.verdict import MIN_TRIALS
+from sweeper.store import fenced, reads, schema, writes
 from sweeper.words.records import EpochReport, TrialState
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))
@@ -89,7 +89,7 @@ def test_the_curves_of_what_is_shown_are_read_when_they_go_on(sweep) -> None:
     assert [list(each.curve) for each in sweep.look().latest] == [[1, 2, 3, 4]] * 2
     study, progress = filling.record(sweep.store), snapshot(sweep.store, filling.record(sweep.store))
     assert len(filling.plans(sweep.store, lambda store: sweep.watch.look(study, progress))) == 1
-    writes.report(sweep.store, lease, EpochReport(2, 2, {"val_loss": None}, 0.25), None)
+    fenced.report(sweep.store, lease, EpochReport(2, 2, {"val_loss": None}, 0.25), None)
     assert sweep.look().running[0].curve[3] is None
     progress = snapshot(sweep.store, filling.record(sweep.store))
     behind = replace(progress, running=(replace(progress.running[0], epochs_done=4),))

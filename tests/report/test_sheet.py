@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from sweeper.report.terminal import sheet
-from sweeper.store import writes
+from sweeper.analysis import sheet
+from sweeper.report.terminal import sheet as drawn
+from sweeper.store import fenced
 from sweeper.words.records import EpochReport
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))
@@ -23,14 +24,14 @@ def trial(tmp_path: Path) -> dict:
     lease = filling.begin(store, study_id, filling.worker(store, study_id), 0, 0.4)
     for epoch in range(3):
         watched = {"val_loss": 1.0 / (epoch + 1), "monitor/lr": 0.01, **dict.fromkeys(LAYERS, float(epoch))}
-        writes.report(store, lease, EpochReport(0, epoch, watched, 0.25), watched["val_loss"])
+        fenced.report(store, lease, EpochReport(0, epoch, watched, 0.25), watched["val_loss"])
     return sheet.collect(store, filling.record(store), 0)
 
 
 @pytest.mark.parametrize("width", [80, 160])
 def test_monitors_are_curves_apart_from_the_table_of_epochs(trial: dict, width: int) -> None:
     page = Console(file=io.StringIO(), width=width)
-    page.print(sheet.draw(trial, width))
+    page.print(drawn.draw(trial, width))
     lines = [line.rstrip() for line in page.file.getvalue().splitlines()]
     heading = next(line for line in lines if line.startswith("epoch "))
     assert heading.split() == ["epoch", "val_loss", "seconds"]

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sweeper.training import datasets, models
 from sweeper.training.learner import Learner
 from sweeper.training.monitors import MOST_LAYERS, STEPS, Monitors
-from sweeper.trial.divergence import MONITORS, is_monitor
+from sweeper.words.metrics import MONITORS, is_monitor
 
 
 @pytest.fixture(autouse=True)

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sweeper.analysis.diagnosis import course, region, signals
-from sweeper.analysis.diagnosis.finding import MOST, Finding, Kind, Severity
+from sweeper.analysis.diagnosis.diagnosis import MOST, Finding, Kind, Severity
 from sweeper.analysis.diagnosis.learning import cause
-from sweeper.analysis.diagnosis.run import Run, known, last
+from sweeper.analysis.diagnosis.observed import Run, known, last
 from sweeper.search.space import SearchSpace
 from sweeper.words.records import Direction, TrialRecord
 

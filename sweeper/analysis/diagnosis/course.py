@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import statistics
 
-from sweeper.analysis.diagnosis.finding import CS231N, PLAYBOOK, Finding, Kind, Severity, number, share
+from sweeper.analysis.diagnosis.diagnosis import CS231N, PLAYBOOK, Finding, Kind, Severity, number, share
 from sweeper.analysis.diagnosis.learning import batch, beginning, is_settled, learned
-from sweeper.analysis.diagnosis.run import BATCH, DROPOUT, Run, jitter, known, last
+from sweeper.analysis.diagnosis.observed import BATCH, DROPOUT, Run, jitter, known, last
 from sweeper.analysis.diagnosis.signals import told_pace
 
 GAP = 0.2

@@ -11,8 +11,8 @@ import statistics
 from itertools import pairwise
 
 from sweeper.analysis.diagnosis import signals
-from sweeper.analysis.diagnosis.finding import CS231N, PLAYBOOK, RECIPE, Finding, Kind, Severity, number, share
-from sweeper.analysis.diagnosis.run import BATCH, DECAY, DROPOUT, Run, jitter, known, last, tail
+from sweeper.analysis.diagnosis.diagnosis import CS231N, PLAYBOOK, RECIPE, Finding, Kind, Severity, number, share
+from sweeper.analysis.diagnosis.observed import BATCH, DECAY, DROPOUT, Run, jitter, known, last, tail
 
 HARDLY, HALF = 0.1, 0.5
 """Shares of the loss that a training has learned when it has learned hardly anything, or far from all."""

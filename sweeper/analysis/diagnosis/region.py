@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sweeper.analysis.diagnosis.finding import CS231N, PLAYBOOK, Finding, Kind, Severity, number, share
+from sweeper.analysis.diagnosis.diagnosis import CS231N, PLAYBOOK, Finding, Kind, Severity, number, share
 from sweeper.analysis.diagnosis.learning import cause
-from sweeper.analysis.diagnosis.run import Run
+from sweeper.analysis.diagnosis.observed import Run
 from sweeper.search import significance
 from sweeper.search.space import Categorical, Parameter, SearchSpace, as_text
 from sweeper.words.records import Direction, Failure, TrialRecord, TrialState

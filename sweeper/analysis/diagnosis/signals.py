@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 
-from sweeper.analysis.diagnosis.finding import (
+from sweeper.analysis.diagnosis.diagnosis import (
     CS231N_1,
     CS231N_2,
     GLOROT,
@@ -16,7 +16,7 @@ from sweeper.analysis.diagnosis.finding import (
     number,
     share,
 )
-from sweeper.analysis.diagnosis.run import Line, Run, known
+from sweeper.analysis.diagnosis.observed import Line, Run, known
 
 WANTED = 1e-3
 """Of updates to weights (CS231n: "somewhere around 1e-3")."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from sweeper.check.doctor import checkpoints, database, machine, workers
+from sweeper.check.doctor import checkpoints, machine, storefile, workers
 from sweeper.check.doctor.finding import COLUMNS, Finding, Repair, Verdict
 from sweeper.store import reads
 from sweeper.store.connection import Store, sqlite_path
@@ -25,11 +25,11 @@ def examine(url: str, study: str | None = None, *, deep: bool = False) -> list[F
     `deep` reads every checkpoint and every index. Raises StoreError for what is no URL of a store, or no study there.
     """
     path = sqlite_path(url)
-    beside = [database.leftovers(path)] if path is not None else []
+    beside = [storefile.leftovers(path)] if path is not None else []
     try:
         opened = Store(url)
     except StoreError as error:
-        return [database.unopened(error, path), *beside, machine.torch(), machine.gpus()]
+        return [storefile.unopened(error, path), *beside, machine.torch(), machine.gpus()]
     return [*_Examination(opened, study, deep).findings(), *beside, machine.torch(), machine.gpus()]
 
 
@@ -42,12 +42,12 @@ class _Examination:
 
     def findings(self) -> list[Finding]:
         """Nothing is written into a store that is damaged or read-only; of a damaged one little can be told."""
-        integrity = database.integrity(self.store, deep=self.deep)
+        integrity = storefile.integrity(self.store, deep=self.deep)
         self.damaged = integrity.verdict is Verdict.WRONG
         found = [
-            self._asked("store", lambda: database.store(self.store)),
-            self._asked("journal", lambda: database.journal(self.store)),
-            self._asked("clock", lambda: database.clock(self.store)),
+            self._asked("store", lambda: storefile.store(self.store)),
+            self._asked("journal", lambda: storefile.journal(self.store)),
+            self._asked("clock", lambda: storefile.clock(self.store)),
             *self._of_studies(),
         ]
         if self.damaged or self.store.read_only:

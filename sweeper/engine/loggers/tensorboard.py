@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.engine.loggers.logger import Backlog, LoggedTrial
-from sweeper.trial.divergence import is_monitor
+from sweeper.words.metrics import is_monitor
 from sweeper.words.records import EpochReport, Failure, TrialState
 
 FOLDER = "tensorboard"

@@ -8,14 +8,15 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-from sweeper.analysis import axes, curves, importance
+from sweeper.analysis import axes, causes, curves, diagnosed, importance
+from sweeper.analysis.accounts import KINDS, Ledger
 from sweeper.analysis.digest import JUDGED, Digest
-from sweeper.report import answer, ledger
-from sweeper.report.html import parallel, plots, trialtable
-from sweeper.report.terminal import causes, diagnosed
-from sweeper.report.terminal import stages as lineage
-from sweeper.report.terminal.summary import options
+from sweeper.analysis.stages import collect as collect_stages
+from sweeper.analysis.stages import words as move_words
+from sweeper.report import accounts, answer
+from sweeper.report.html import parallel, plots, timeline, trialtable
 from sweeper.search.space import Categorical, Parameter, as_text
+from sweeper.store.address import options
 from sweeper.store.connection import Store
 from sweeper.words.numbers import duration, line, number, place, plain, reason
 from sweeper.words.records import TrialState
@@ -256,16 +257,16 @@ def _workers(made: Parts, found: Digest, key: str) -> str:
         _key("fail", "failed") if TrialState.FAIL in columns["state"] else "",
     ]
     legend = f'<p class="quiet">A stretch is a trial.{"".join(keys)}</p>'
-    return _quiet(said) + legend + made.figure(f"{key}-workers", plots.timeline(found)) + _spent(found.ledger)
+    return _quiet(said) + legend + made.figure(f"{key}-workers", timeline.timeline(found)) + _spent(found.ledger)
 
 
-def _spent(found: ledger.Ledger) -> str:
+def _spent(found: Ledger) -> str:
     """Where the workers' time went, and the epochs that came of it."""
     seconds, epochs, shares = found.seconds.parts, found.epochs.parts, found.seconds.shares
     rows = "".join(
         f'<tr><td>{kind}</td><td>{shares[kind]:.1%}</td><td class="share" style="--share:{shares[kind]:.4f}"></td>'
-        f"<td>{duration(seconds[kind])}</td><td>{epochs[kind]:.0f}</td><td>{ledger.MEANINGS[kind]}</td></tr>"
-        for kind in ledger.KINDS
+        f"<td>{duration(seconds[kind])}</td><td>{epochs[kind]:.0f}</td><td>{accounts.MEANINGS[kind]}</td></tr>"
+        for kind in KINDS
         if seconds[kind] or epochs[kind]
     )
     head = '<tr><th>time</th><th colspan="2">share</th><th>worker time</th><th>epochs</th><th></th></tr>'
@@ -388,9 +389,9 @@ def _span(low: float, high: float) -> str:
 def _moves(store: Store, found: Digest) -> str:
     if not found.moves:
         return ""
-    told = lineage.collect(store, found.study)["moves"]
+    told = collect_stages(store, found.study)["moves"]
     lines = "".join(
-        f"<p>{text(lineage.words(move))}<br><span class=quiet>{text(move['reason'])}</span></p>" for move in told
+        f"<p>{text(move_words(move))}<br><span class=quiet>{text(move['reason'])}</span></p>" for move in told
     )
     return f"<details open><summary>moves of the ranges</summary>{lines}</details>"
 

@@ -6,7 +6,7 @@ import logging
 from typing import IO
 
 from sweeper.report.terminal import tables
-from sweeper.report.terminal.summary import options
+from sweeper.store.address import options
 from sweeper.store.connection import Store
 from sweeper.words.numbers import line, place
 from sweeper.words.records import StudyRecord

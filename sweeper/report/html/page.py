@@ -19,8 +19,8 @@ from sweeper.analysis import digest
 from sweeper.analysis.digest import Digest
 from sweeper.report.html import chapters, plots
 from sweeper.report.html.chapters import Parts, text
-from sweeper.report.terminal.summary import address
 from sweeper.store import reads
+from sweeper.store.address import address
 from sweeper.store.connection import Store
 from sweeper.store.newfile import whole
 from sweeper.words.errors import ConfigError, StoreError

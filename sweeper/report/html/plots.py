@@ -16,8 +16,7 @@ from sweeper.analysis.curves import Line, Panel
 from sweeper.analysis.digest import COUNTED, Digest, Scale, is_counted, sample
 from sweeper.analysis.importance import Contour, Importance
 from sweeper.search.space import Categorical, Parameter, as_text
-from sweeper.words.numbers import duration, line, plain
-from sweeper.words.records import TrialState
+from sweeper.words.numbers import line, plain
 
 Figure = dict[str, Any]
 LOG = {"type": "log", "nticks": 5}
@@ -31,7 +30,6 @@ CROSS = {"symbol": "x-thin", "size": 8, "line": {"color": "@fail", "width": 1.8}
 CROWD = 500
 """Points, from which on they are drawn small."""
 MOST_POINTS, MOST_PLACES = 3_000, 200
-LANE_PIXELS, TIMELINE_PIXELS = 26, 70
 SHORT_NAME = 34
 
 
@@ -80,7 +78,7 @@ def history(digest: Digest) -> Figure:
         "type": "scatter", "mode": "lines", "x": xs, "y": [digest.scale.shown(y) for y in ys], "name": "best so far",
         "line": {"color": "@best", "width": 2, "shape": "hv"}, "hoverinfo": "skip",
     }  # fmt: skip
-    cuts = [_vertical(cut / seconds, "@faint", "dot") for cut in digest.timeline.cuts]
+    cuts = [vertical(cut / seconds, "@faint", "dot") for cut in digest.timeline.cuts]
     return {
         "data": [*_scatters(digest, marks, failed), best],
         "layout": {
@@ -108,9 +106,9 @@ def axis(digest: Digest, found: Axis) -> Figure:
     marks, failed = (spread_out(found, each) for each in (found.marks, found.failed))
     shapes = [_band(found.ranges[-1])] if found.ranges else []
     for low, high in found.ranges[:-1]:
-        shapes += [_vertical(low, "@faint", "dot"), _vertical(high, "@faint", "dot")]
+        shapes += [vertical(low, "@faint", "dot"), vertical(high, "@faint", "dot")]
     for edge in found.ranges[-1] if found.ranges else ():
-        shapes.append(_vertical(edge, "@edge", "solid"))
+        shapes.append(vertical(edge, "@edge", "solid"))
     return {
         "data": _scatters(digest, marks, failed),
         "layout": {
@@ -291,67 +289,6 @@ def _joined(lines: Iterable[Line]) -> dict[str, list[Any]]:
     return {"x": xs, "y": ys}
 
 
-def timeline(digest: Digest) -> Figure:
-    """A lane for each device slot: light while a worker lived, filled while it held a trial."""
-    found = digest.timeline
-    unit, seconds = time_unit(found.seconds)
-    lanes = [short(lane) for lane in found.lanes]
-    places = dict(zip(digest.columns["number"], range(len(digest.columns["number"])), strict=True))
-    groups: dict[tuple[int, str, str], list[Any]] = {}
-    for stretch in found.stretches:
-        row = places.get(stretch.number)
-        groups.setdefault(_kind(digest, row), []).append(stretch)
-    edge = 0.5 if len(found.stretches) < CROWD else 0
-    bars: list[dict[str, Any]] = [
-        {
-            "name": name, "marker": {"color": colour, "line": {"color": "@background", "width": edge}},
-            "base": [stretch.begin / seconds for stretch in stretches],
-            "x": [(stretch.end - stretch.begin) / seconds for stretch in stretches],
-            "y": [stretch.lane for stretch in stretches],
-            "customdata": [[stretch.number] for stretch in stretches],
-            "text": [
-                f"trial {stretch.number}" + (f" and {stretch.trials - 1} more" if stretch.trials > 1 else "")
-                + f", {duration(stretch.end - stretch.begin)}"
-                for stretch in stretches
-            ],
-            "textposition": "none",
-            "hovertemplate": "%{text}<extra></extra>",
-        }
-        for (_, name, colour), stretches in sorted(groups.items())
-    ]  # fmt: skip
-    lives: dict[str, Any] = {
-        "name": "idle", "marker": {"color": "@idle"}, "hoverinfo": "skip",
-        "base": [begin / seconds for _, begin, _ in found.lives],
-        "x": [(end - begin) / seconds for _, begin, end in found.lives],
-        "y": [lane for lane, _, _ in found.lives],
-    }  # fmt: skip
-    return {
-        "data": [{"type": "bar", "orientation": "h", "width": 0.72, **each} for each in (lives, *bars)],
-        "layout": {
-            "barmode": "overlay",
-            "xaxis": {"title": {"text": f"time of the sweep, {unit}"}, "range": [0, found.seconds / seconds]},
-            "yaxis": {
-                "tickvals": list(range(len(lanes))), "ticktext": lanes, "automargin": True,
-                "range": [len(lanes) - 0.4, -0.6], "showgrid": False,
-            },
-            "shapes": [_vertical(cut / seconds, "@faint", "dot") for cut in found.cuts],
-            "height": TIMELINE_PIXELS + LANE_PIXELS * len(lanes),
-            "showlegend": False,
-        },
-    }  # fmt: skip
-
-
-def _kind(digest: Digest, row: int | None) -> tuple[int, str, str]:
-    """Its place in the legend, its name and its colour: the stage that a trial came to, or that it failed."""
-    stages = len(digest.stages)
-    if row is not None and digest.columns["state"][row] == TrialState.FAIL:
-        return stages + 1, "failed", "@fail"
-    if row is None or digest.columns["repeats"][row] is not None:
-        return stages, "repeats", "@series-3"
-    stage = min(digest.columns["stage"][row], stages - 1)
-    return stage, short(digest.stages[stage]) if stages > 1 else "trials", stage_colour(stage, stages)
-
-
 def together(digests: Sequence[Digest]) -> Figure:
     """Several studies: the best so far of each over what it had spent."""
     unit = "full trainings spent" if all(digest.study.full_epochs for digest in digests) else "trials"
@@ -417,7 +354,7 @@ def _metric_axis(digest: Digest) -> dict[str, Any]:
     return {"title": {"text": short(digest.study.metric)}, "range": _padded(low, high, digest.scale.log), **kind}
 
 
-def _vertical(x: float, colour: str, dash: str) -> dict[str, Any]:
+def vertical(x: float, colour: str, dash: str) -> dict[str, Any]:
     line = {"color": colour, "width": 1, "dash": dash}
     return {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": line, "layer": "below"}
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from sweeper.analysis.borders import COLUMNS, collect, judge
 from sweeper.report.terminal import tables
-from sweeper.search.borders import BorderKind, Verdict
+from sweeper.search.verdict import BorderKind, Verdict
 from sweeper.words.numbers import number, plain
 
 WORDS = {

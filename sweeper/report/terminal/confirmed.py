@@ -7,27 +7,16 @@ from collections.abc import Sequence
 
 from rich.console import Console, RenderableType
 
+from sweeper.analysis.confirmation import Standing, Verdict, optimism
+from sweeper.analysis.confirmed import _values, collect
 from sweeper.report.terminal import tables
-from sweeper.search.confirmation import Standing, Verdict, gather, optimism, verdicts
 from sweeper.search.plan import SEEDS, TOP, Confirm, Plan
-from sweeper.store import reads
 from sweeper.store.connection import Store
 from sweeper.words.numbers import number
-from sweeper.words.records import StudyRecord, TrialRecord, TrialState
+from sweeper.words.records import StudyRecord
 
 DIGITS = 6
 """Behind the point, at most."""
-
-
-def collect(store: Store, study: StudyRecord) -> list[Verdict]:
-    """The verdict on each trial that was trained again, the best first; pass a fresh `study`."""
-    return verdicts(gather(reads.confirmed_trials(store, study)), study.direction)
-
-
-def leader(store: Store, study: StudyRecord) -> int | None:
-    """The trial with the best repeats; None: none was confirmed."""
-    found = collect(store, study)
-    return found[0].trial.number if found and found[0].trial.mean is not None else None
 
 
 def lines(store: Store, study: StudyRecord, found: Sequence[Verdict]) -> list[str]:
@@ -38,29 +27,6 @@ def lines(store: Store, study: StudyRecord, found: Sequence[Verdict]) -> list[st
     plan = Plan.from_json(study.plan)
     is_over = study.granted_epochs + (plan.full_epochs or 1) > study.budget_epochs
     return [hint(study, values)] if is_over and values > 1 and plan.confirm is None else []
-
-
-def _values(store: Store, study: StudyRecord, found: Sequence[Verdict]) -> int:
-    """The values that the best was chosen among."""
-    complete = reads.counts(store, study.id).get(TrialState.COMPLETE, 0)
-    return complete - sum(len(verdict.trial.values) for verdict in found)
-
-
-def recommended(store: Store, study: StudyRecord, best: TrialRecord) -> str | None:
-    """What the model of a multi-fidelity search recommends, where that is not the trial with the best value."""
-    plan = Plan.from_json(study.plan)
-    if not any(stage.sampler == "multi_fidelity" for stage in plan.stages) or study.confirmed is not None:
-        return None
-    from sweeper.search.search import Search  # imports Optuna
-
-    chosen = next(iter(Search(store, study, plan).best(1)), best.number)
-    if chosen == best.number:
-        return None
-    value = number(reads.trial(store, study.id, chosen)["value"], pad=True)
-    return (
-        f"The model recommends trial {chosen} ({study.metric} {value}): by what all trials say and its own value it is "
-        f"better than trial {best.number}, whose value owes more to luck."
-    )
 
 
 def hint(study: StudyRecord, values: int) -> str:

@@ -15,7 +15,7 @@ from sweeper.words.numbers import number
 
 if TYPE_CHECKING:
     from sweeper.check import LrCheck
-    from sweeper.training.lr_range import LrRange
+    from sweeper.check.rates import LrRange
 
 WIDTH, HEIGHT = 64, 10
 MARKS = {

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from sweeper.analysis.accounts import Ledger
 from sweeper.analysis.lookout import Lookout
 from sweeper.analysis.progress import Progress
-from sweeper.report import ledger
-from sweeper.report.ledger import Ledger
+from sweeper.report.accounts import line
 from sweeper.report.terminal import crew, live
-from sweeper.report.terminal.summary import address
 from sweeper.store import reads
+from sweeper.store.address import address
 from sweeper.store.connection import Store
 from sweeper.words.numbers import duration, plain
 from sweeper.words.records import TrialState
@@ -25,8 +22,6 @@ WORKERS = 8
 JUDGED = 1_000
 """The borders of a larger study take longer than all else: `sweeper borders` says them."""
 LEAST_HEIGHT = 24
-SEEN = ("stages", "ranges", "borders", "moves")
-"""What a `Lookout` adds; `sweeper stages` and `sweeper borders` have it as data."""
 
 
 def draw(store: Store, progress: Progress, spent: Ledger, width: int) -> RenderableType:
@@ -43,7 +38,7 @@ def draw(store: Store, progress: Progress, spent: Ledger, width: int) -> Rendera
 
 
 def _time(spent: Ledger) -> list[tuple[str, str]]:
-    return [("time", text)] if (text := ledger.line(spent)) else []
+    return [("time", text)] if (text := line(spent)) else []
 
 
 def _workers(progress: Progress) -> list[tuple[str, str]]:
@@ -57,30 +52,3 @@ def _workers(progress: Progress) -> list[tuple[str, str]]:
     if len(progress.workers) > WORKERS:
         told.append(f"and {len(progress.workers) - WORKERS} more")
     return [("" if index else "workers", text) for index, text in enumerate(told or ["none is alive"])]
-
-
-def nested(progress: Progress, spent: Ledger) -> dict[str, Any]:
-    told = {name: value for name, value in asdict(progress).items() if name not in SEEN}
-    return {"standing": progress.standing, **told, "time": ledger.nested(spent)}
-
-
-def flat(progress: Progress, spent: Ledger) -> dict[str, Any]:
-    """One row: counts, failures and what the time was spent on in columns of their own."""
-    best = progress.best
-    counts: Mapping[str, int] = {f"trials.{state}": progress.counts.get(state, 0) for state in TrialState}
-    return {
-        **{name: getattr(progress, name) for name in ("study", "search", "metric", "direction", "standing", "done")},
-        "budget": progress.budget,
-        **counts,
-        **{f"failures.{reason}": count for reason, count in progress.failures.items()},
-        "best.number": best.number if best else None,
-        "best.value": best.value if best else None,
-        "workers": len(progress.workers),
-        "workers_asked": progress.workers_asked,
-        "paused_devices": len(progress.paused),
-        "seconds_left": progress.seconds_left,
-        **dict(
-            zip(("seconds_left.low", "seconds_left.high"), progress.seconds_left_range or (None, None), strict=True)
-        ),
-        **{f"time.{name}": amount for name, amount in ledger.flat(spent).items()},
-    }

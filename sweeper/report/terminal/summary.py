@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import IO
 
-from sweeper.analysis import columns
+from sweeper.analysis import columns, confirmed
 from sweeper.analysis.progress import Progress, snapshot
-from sweeper.report.terminal import borders, confirmed, tables
-from sweeper.search.borders import BorderKind
-from sweeper.store import reads
-from sweeper.store.connection import Store, default_url
-from sweeper.words.numbers import duration, line, place, plain, reason
+from sweeper.report.terminal import borders, tables
+from sweeper.report.terminal import confirmed as drawn
+from sweeper.search.verdict import BorderKind
+from sweeper.store import reads, totals
+from sweeper.store.address import address, options
+from sweeper.store.connection import Store
+from sweeper.words.numbers import duration, line, plain, reason
 from sweeper.words.records import StudyRecord, TrialState
 
 TOP = 5
@@ -24,7 +25,7 @@ def final_summary(store: Store, study: StudyRecord, command: str | None = None, 
     """
     page = tables.page(stream)
     progress = snapshot(store, study)
-    seconds = reads.total_seconds(store, study.id)
+    seconds = totals.total_seconds(store, study.id)
     page.print()
     page.print(ending(progress, seconds), style="bold", soft_wrap=True)
     for text in failure_lines(progress):
@@ -33,7 +34,7 @@ def final_summary(store: Store, study: StudyRecord, command: str | None = None, 
         page.print()
         page.print(best_table(store, study, TOP, page.width))
         if progress.standing == "complete":
-            confirmed.print_on(page, store, study)
+            drawn.print_on(page, store, study)
             if said := confirmed.recommended(store, study, progress.best):
                 page.print(said, soft_wrap=True)
     for text, style in border_lines(store, study):
@@ -115,14 +116,3 @@ def next_steps(
         steps.append(("", f"sweeper show {best} {asked}"))
     steps.append(("Store:", address(store)))
     return steps
-
-
-def options(store: Store, study: str) -> str:
-    """`--study NAME`, and `--store URL` where it is not the default one."""
-    url = address(store)
-    return f"--study {study}" + ("" if url == default_url() else f" --store {shlex.quote(url)}")
-
-
-def address(store: Store) -> str:
-    """The store's URL as seen from the current folder."""
-    return store.address if store.path is None else f"sqlite:///{place(store.path)}"

@@ -18,7 +18,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.trial.divergence import is_monitor
+from sweeper.words.metrics import is_monitor
 from sweeper.words.numbers import MISSING, number
 from sweeper.words.numbers import line as one_line
 

@@ -19,10 +19,10 @@ from sweeper.retraining import rerun
 from sweeper.retraining import trained as retraining
 from sweeper.store import reads
 from sweeper.store.connection import Store
-from sweeper.sweep.config import as_frozen
 from sweeper.training import weights
 from sweeper.trial import checkpoint
 from sweeper.trial.checkpoint import Checkpoint
+from sweeper.trial.overrides import as_frozen
 from sweeper.words.errors import CheckpointError, ConfigError, SweeperError
 from sweeper.words.records import StudyRecord, TrialRecord, TrialState
 from sweeper.words.seeds import derive

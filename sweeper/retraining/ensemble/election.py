@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sweeper.retraining import looks, rerun
+from sweeper.retraining import looks, trust
 from sweeper.retraining.ensemble import folder as folders
 from sweeper.retraining.ensemble.candidates import Candidate, candidates
-from sweeper.retraining.script import Parts
+from sweeper.retraining.parts import Parts
 from sweeper.store.connection import Store
 from sweeper.training import ensembles
 from sweeper.training.ensembles import Choice, Ensemble, Votes
@@ -138,7 +138,7 @@ def script_of(study: StudyRecord, named: Path | None = None) -> Path:
             f"too: sweeper.load_study({study.name!r}).ensemble(build=…, data=…), where build(params) gives the model "
             "and data(params) a sweeper.training.data.Data."
         )
-    return rerun.own_script(study, named)
+    return trust.own_script(study, named)
 
 
 def make(

@@ -18,7 +18,7 @@ from torch import nn
 
 from sweeper.machine import environment
 from sweeper.retraining.ensemble.candidates import Candidate
-from sweeper.retraining.script import Parts, parts
+from sweeper.retraining.parts import Parts, parts
 from sweeper.training import weights
 from sweeper.training.ensembles import Ensemble
 from sweeper.words.errors import CheckpointError, ConfigError

@@ -15,7 +15,8 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.search.proposer import OptunaSpace, copied_outcome
+from sweeper.search.optuna.copy import copied_outcome
+from sweeper.search.optuna.space import OptunaSpace
 from sweeper.store.news import Dated
 
 NUMBERS = 2**31

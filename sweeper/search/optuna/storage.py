@@ -22,10 +22,11 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.analysis.progress import is_complete
+from sweeper.search.completion import is_complete
+from sweeper.search.optuna.copy import covering
 from sweeper.search.optuna.frozen import NUMBERS, frozen, missing, redressed
+from sweeper.search.optuna.space import OptunaSpace
 from sweeper.search.plan import Plan
-from sweeper.search.proposer import OptunaSpace, covering
 from sweeper.search.space import Categorical, SearchSpace, hull
 from sweeper.store import reads
 from sweeper.store.connection import Store, default_url

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sweeper.trial.divergence import is_monitor
+from sweeper.words.metrics import is_monitor
 from sweeper.words.records import Direction, Failure
 
 TRAIN = re.compile(r"(^|[^a-z])(train|training|trn)([^a-z]|$)")

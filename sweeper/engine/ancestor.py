@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.search.space import Float, Parameter, SearchSpace, listed
-from sweeper.store import reads
+from sweeper.store import reads, totals
 from sweeper.store.connection import Store
 from sweeper.words.errors import ConfigError, StoreError
 from sweeper.words.records import Direction, StudyRecord
@@ -83,7 +83,7 @@ def _look(store: Store, ancestor: Ancestor) -> tuple[StudyRecord, list[Mapping[s
     opened = store if ancestor.store is None else Store(ancestor.store)
     try:
         older = reads.study(opened, ancestor.study)
-        complete = len(reads.seconds_per_trial(opened, older.id))
+        complete = len(totals.seconds_per_trial(opened, older.id))
         best = reads.best(opened, older, max(GOOD_LEAST, int(GOOD * complete)))
     except StoreError as error:
         raise StoreError(f"`from_study` names a study that there is. {error}") from error

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sweeper.check.doctor.finding import Finding, Repair, Verdict, counted, fine
-from sweeper.report.terminal.summary import address
 from sweeper.store import health, reads
+from sweeper.store.address import address
 from sweeper.store.connection import Store, file_system, unfinished
 from sweeper.store.salvage import salvage
 from sweeper.store.schema import SCHEMA_VERSION

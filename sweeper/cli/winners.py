@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -51,7 +52,7 @@ def ensemble(
     opened, record = open_study(store, study)
     from sweeper.report.terminal import members
     from sweeper.retraining import ensemble as ensembles
-    from sweeper.retraining.script import parts
+    from sweeper.retraining.parts import parts
 
     own = ensembles.script_of(record, script)
     found = parts(own)
@@ -111,23 +112,24 @@ def train_best(
     """
     opened, record = open_study(store, study)
     from sweeper.report import card
-    from sweeper.retraining import handover, rerun
+    from sweeper.retraining import handover, trust
     from sweeper.words.numbers import place
 
-    own = rerun.own_script(record, script)
+    own = trust.own_script(record, script)
     before, overrides = _winner(opened, record, number)
     folder = to or Path(record.folder) / "best"
     asked = handover.Asked(epochs=epochs, seed=seed, full=full, overrides=tuple(set_ or ()), test=test)
     print(f"training trial {before.row['number']} for keeps into {place(folder)}", file=sys.stderr, flush=True)
-    kept = handover.train(opened, before, own, overrides, before.slot(device), folder, asked)
+    write = functools.partial(card.write, opened, record, before.row)
+    kept = handover.train(opened, before, own, overrides, before.slot(device), folder, asked, write)
     row = {**kept.metrics, **(kept.test or {})}
     tell(format, [row], list(row), lambda _: print("\n".join(card.told(kept))), whole=kept.as_json())
 
 
 def _winner(opened: Any, record: Any, number: int | None = None) -> tuple[Any, Any]:
     """The trial to train again, that with the best repeats where some were confirmed, and its overrides."""
-    from sweeper.report.terminal.confirmed import leader
-    from sweeper.retraining import rerun
+    from sweeper.analysis.confirmed import leader
+    from sweeper.retraining import rerun, trust
     from sweeper.store import reads
     from sweeper.trial.command import train_overrides
     from sweeper.words.errors import StoreError
@@ -139,4 +141,4 @@ def _winner(opened: Any, record: Any, number: int | None = None) -> tuple[Any, A
         number = leader(opened, record)
         number = best.number if number is None else number
     before = rerun.Before.of(opened, record, number)
-    return before, rerun.overrides_of_trust(train_overrides(record, before.row["params"]))
+    return before, trust.overrides_of_trust(train_overrides(record, before.row["params"]))
