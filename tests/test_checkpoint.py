@@ -469,7 +469,7 @@ KILL = """
 import os, random, signal, sys, time
 import torch
 from pathlib import Path
-from sweeper.checkpoint import save
+from sweeper.trial.checkpoint import save
 
 torch.set_num_threads(1)
 folder, ready = Path(sys.argv[1]), Path(sys.argv[2])

@@ -21,7 +21,8 @@ def test_it_knows_versions_threads_and_the_processor():
 
 
 def test_it_does_not_import_torch():
-    code = "import sys; from sweeper import environment as e; print(e.now('cpu')['threads'], 'torch' in sys.modules)"
+    code = """import sys; from sweeper.machine import environment as e
+print(e.now("cpu")["threads"], "torch" in sys.modules)"""
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"OMP_NUM_THREADS": "3"}
     )

@@ -28,6 +28,7 @@ from typer.testing import CliRunner, Result
 import sweeper
 from sweeper.cli import app, dashboard
 from sweeper.engine import intake
+from sweeper.report.html.server import HOST
 from sweeper.search.optuna import LiveStorage, database
 from sweeper.search.optuna.inference import space_of
 from sweeper.search.space import Categorical, Float, Int, SearchSpace, When
@@ -514,7 +515,7 @@ def served(filled):
     with dashboard.server(filled.store, 0) as server:
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
-        yield f"http://{dashboard.HOST}:{server.server_port}"
+        yield f"http://{HOST}:{server.server_port}"
         server.shutdown()
         thread.join()
 

@@ -346,7 +346,7 @@ NOT_ROOT = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-c
 def test_a_file_without_the_right_to_it_is_refused_in_words(tmp_path, made, mode):
     code = """
         import sys
-        from sweeper.errors import StoreError
+        from sweeper.words.errors import StoreError
         from sweeper.store.connection import Store
         from sweeper.store import writes
         try:

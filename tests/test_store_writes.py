@@ -26,9 +26,9 @@ def start(code, store, study, *arguments):
     """Run `code` in another process; it finds `store`, `study_id`, `worker` and `arguments`."""
     head = """
         import json, os, signal, sys, time
-        from sweeper.store import claims, reads, writes
+        from sweeper.store import claims, fenced, reads
         from sweeper.store.connection import Store
-        from sweeper.trial import EpochReport, Idle, Lease, TrialRecord, TrialState
+        from sweeper.words.records import EpochReport, Idle, Lease, TrialRecord, TrialState
         store, study_id, arguments = Store(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
         worker = claims.add_worker(store, study_id, host="here", pid=os.getpid(), device="cpu", engine="test")
     """
@@ -46,10 +46,10 @@ TAKE_ALL = """
     taken = []
     while isinstance(record := claims.claim(store, study_id, worker, grant_epochs=2), TrialRecord):
         lease = Lease(study_id, record.number, record.attempt, worker)
-        writes.set_params(store, lease, {"x": 0.5})
+        fenced.set_params(store, lease, {"x": 0.5})
         for epoch in range(2):
-            writes.report(store, lease, EpochReport(record.number, epoch, {"val_loss": 0.5}, 0.0), 0.5)
-        writes.finish(store, lease, TrialState.COMPLETE, value=0.5)
+            fenced.report(store, lease, EpochReport(record.number, epoch, {"val_loss": 0.5}, 0.0), 0.5)
+        fenced.finish(store, lease, TrialState.COMPLETE, value=0.5)
         taken.append(record.number)
     print(json.dumps(taken))
 """
@@ -68,8 +68,8 @@ def test_many_processes_train_every_trial_once_and_spend_exactly_the_budget(stor
 def test_a_kill_in_the_middle_of_a_write_leaves_the_store_as_before(store, study):
     code = """
         record = claims.claim(store, study_id, worker)
-        writes._fenced = lambda *args, **more: os.kill(os.getpid(), signal.SIGKILL)
-        writes.set_params(store, Lease(study_id, 0, 1, worker), {"x": 0.5})
+        fenced._fenced = lambda *args, **more: os.kill(os.getpid(), signal.SIGKILL)
+        fenced.set_params(store, Lease(study_id, 0, 1, worker), {"x": 0.5})
     """
     killed = start(code, store, study)
     assert killed.wait(timeout=60) == -signal.SIGKILL

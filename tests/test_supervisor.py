@@ -308,13 +308,13 @@ def test_leaving_starts_nothing_more(call, tmp_path):
 PARENT = """
     import sys
     from pathlib import Path
-    from sweeper.devices import Slot
-    from sweeper.supervisor import Call, Supervisor
+    from sweeper.machine.devices import Slot
+    from sweeper.machine.supervisor import Call, Supervisor
 
     def main(folder, hears):
         def function():
             import os, signal, time
-            from sweeper import supervisor
+            from sweeper.machine import supervisor
             supervisor.GRACE_SECONDS = 0.2
             if not hears:
                 signal.signal(signal.SIGTERM, lambda *_: None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from sweeper.analysis.sheet import log_of
@@ -47,7 +46,7 @@ def _cause(study: StudyRecord, rows: Sequence[Mapping[str, Any]]) -> dict[str, A
         "numbers": sorted(row["number"] for row in rows),
         "told_by": last["number"],
         "traceback": last["traceback"],
-        "log": log_of(Path(study.folder) / f"{last['number']:04d}", last["log"]),
+        "log": log_of(study.trial_folder(last["number"]), last["log"]),
     }
 
 

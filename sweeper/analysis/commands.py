@@ -14,7 +14,7 @@ from sweeper.words.records import StudyRecord
 
 def of_trial(study: StudyRecord, trial: Mapping[str, Any]) -> str | None:
     """The line that trains one trial again; None: it has no parameters yet, or its study no script."""
-    return train_command(study, trial["params"], trial["seed"], trial["threads"]) if trial["params"] else None
+    return train_command(study, trial["params"], trial["seed"], trial["threads"]) if trial.get("params") else None
 
 
 def of_best(store: Store, study: StudyRecord, numbers: Sequence[int], *, confirmed: bool) -> list[str]:

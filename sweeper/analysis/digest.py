@@ -24,11 +24,11 @@ from sweeper.search.space import Categorical, Int, Parameter, SearchSpace, as_te
 from sweeper.search.verdict import Verdict
 from sweeper.store import reads
 from sweeper.store.connection import Store
+from sweeper.words.numbers import DECADES
 from sweeper.words.records import StudyRecord, TrialState
 
 FAR = 3.0
 """The metric's axis reaches so many times as far from the best as nine of ten trials do; others stand at its end."""
-DECADES = 1.3
 """From so many decades on the axis is a logarithmic one."""
 COUNTED = 12
 """Of whole numbers, so many at most, each stands for itself."""

@@ -13,7 +13,7 @@ from sweeper.store import reads, totals
 from sweeper.store.attempts import lives
 from sweeper.store.breaker import device_name
 from sweeper.store.connection import Store
-from sweeper.words.numbers import about, between
+from sweeper.words.numbers import about, between, counted
 from sweeper.words.records import FINISHED, Direction, Failure, StudyRecord, StudyState, TrialRecord, TrialState
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class Progress:
         asked = (self.workers_asked or 0) * self.drivers
         there = sum(worker.engine == "local" for worker in self.workers)
         wish = f" ({asked} asked for)" if asked and asked != there else ""
-        return f"{len(self.workers)} worker{'' if len(self.workers) == 1 else 's'}{wish}"
+        return counted(len(self.workers), "worker") + wish
 
 
 def snapshot(store: Store, study: StudyRecord) -> Progress:

@@ -24,7 +24,7 @@ def collect(store: Store, study: StudyRecord, number: int) -> dict[str, Any]:
     if not study.next_number:
         raise StoreError(f"The study {study.name} has no trial yet, so there is no trial {number} to show.")
     trial = reads.trial(store, study.id, number)
-    folder = Path(study.folder) / f"{number:04d}"
+    folder = study.trial_folder(number)
     best = next(iter(reads.best(store, study, 1)), None)
     log = log_of(folder, trial["log"])
     return {

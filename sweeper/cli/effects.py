@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sweeper.analysis.progress import Progress
+from sweeper.words.numbers import counted
 from sweeper.words.records import StudyRecord, StudyState
 
 
@@ -21,7 +22,7 @@ def of_state(progress: Progress, again: Sequence[str] = ()) -> str:
         cut = " (Ctrl-C in the sweep hands them back after their epoch)" if progress.workers else ""
         return f"The study {progress.study} is stopped: {ends}{cut}. `sweeper resume` or the same command opens it."
     count = len(progress.workers)
-    goes_on = f"{_counted(count, 'worker')} go{'es' if count == 1 else ''} on" if count else _next_start()
+    goes_on = f"{counted(count, 'worker')} go{'es' if count == 1 else ''} on" if count else _next_start()
     devices = f", {', '.join(again)} tr{'ies' if len(again) == 1 else 'y'} again" if again else ""
     return f"The study {progress.study} is open: {goes_on}{devices}."
 
@@ -55,7 +56,7 @@ def of_workers(study: StudyRecord, progress: Progress, wanted: int) -> str:
         leave = "leaves" if more == -1 else "leave"
         meaning = f"{-more} {leave} after the epoch in hand, and the others take up what is handed back"
     return (
-        f"{study.name} has {_counted(wanted, 'worker')} from now on{each} (before: {count}): {meaning}. A start has as "
+        f"{study.name} has {counted(wanted, 'worker')} from now on{each} (before: {count}): {meaning}. A start has as "
         f"many as its command says: give {study.key('workers')}={wanted} there too."
     )
 
@@ -78,16 +79,12 @@ def _taken(progress: Progress) -> str:
     if progress.state is StudyState.PAUSED:
         return "the study is paused, `sweeper resume` goes on"
     if progress.workers:
-        return f"the next of {_counted(len(progress.workers), 'worker')} that is free takes it"
+        return f"the next of {counted(len(progress.workers), 'worker')} that is free takes it"
     return _next_start()
 
 
 def _next_start() -> str:
     return "no worker is alive, the same command goes on where it was"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _listed(numbers: Sequence[int]) -> str:

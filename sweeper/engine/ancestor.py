@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.search.space import Float, Parameter, SearchSpace, listed
+from sweeper.search.space import Float, Parameter, SearchSpace, as_texts
 from sweeper.store import reads, totals
 from sweeper.store.connection import Store
 from sweeper.words.errors import ConfigError, StoreError
@@ -66,7 +66,7 @@ def first_params(
     if not shared:
         raise ConfigError(
             f"A study can begin where an older one has ended only if they share a parameter, but {older.name!r} has "
-            f"{listed(each['name'] for each in older.space)}, and this one {listed(space.names)}."
+            f"{as_texts(each['name'] for each in older.space)}, and this one {as_texts(space.names)}."
         )
     taken = list(_within(shared, best))[: _count(space, budget)]
     if not taken:

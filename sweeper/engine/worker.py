@@ -235,7 +235,7 @@ class Worker:
         return step.epochs if claims.go_on(self._store, lease, step.stage, step.epochs, kept) else None
 
     def _handle(self, record: TrialRecord, lease: Lease, params: dict[str, Any]) -> Trial:
-        folder = Path(self._study.folder) / f"{record.number:04d}"
+        folder = self._study.trial_folder(record.number)
         folder.mkdir(parents=True, exist_ok=True)
         go_on = functools.partial(self._go_on, lease)
         journal = StoreJournal(

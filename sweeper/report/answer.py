@@ -15,7 +15,7 @@ from sweeper.report.terminal.summary import ending, failure_lines
 from sweeper.report.terminal.tables import other_metrics
 from sweeper.store import reads
 from sweeper.store.connection import Store
-from sweeper.words.numbers import duration, number
+from sweeper.words.numbers import counted, duration, number
 from sweeper.words.records import TrialState
 
 MODELLED = 2_000
@@ -82,7 +82,7 @@ def _best(digest: Digest, chosen: int | None) -> list[str]:
 
 def _epochs(digest: Digest, row: int) -> str:
     count = digest.columns["epochs_done"][row]
-    return f"{count} epoch{'' if count == 1 else 's'}" if count else "its training"
+    return counted(count, "epoch") if count else "its training"
 
 
 def _sure(store: Store, digest: Digest) -> list[str]:

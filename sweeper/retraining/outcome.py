@@ -10,6 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sweeper.words.numbers import counted
+
 NAME_ROOM = len("instructions")
 Metrics = Mapping[str, float | None]
 MEASURED = frozenset({"monitor/samples_per_second", "monitor/memory_bytes"})
@@ -112,11 +114,11 @@ class Outcome:
             value = "" if self.value is None else f" ({self.value:.4g})"
             which = "its only epoch" if self.epochs == 1 else f"all {self.epochs} epochs"
             verb = "matches" if self.epochs == 1 else "match"
-            return f"{head}{which} of {_counted(len(self.metrics))} {verb} to the last bit{value}"
+            return f"{head}{which} of {counted(len(self.metrics), 'metric')} {verb} to the last bit{value}"
         assert self.first is not None
         if self.first.epoch >= self.trained:
             same = ", which match to the last bit" if self.trained else ""
-            return f"{head}only {self.trained} of {_of(self.epochs)} came{same}"
+            return f"{head}only {self.trained} of {counted(self.epochs, 'epoch')} came{same}"
         return f"{head}it differs from epoch {self.first.epoch} of {self.epochs} on, first in {self.first.metric}"
 
     def _where(self) -> list[str]:
@@ -148,11 +150,3 @@ def _shown(number: Compared, side: str) -> str:
         return "not reported"
     value = getattr(number, side)
     return "not finite" if value is None else repr(value)
-
-
-def _of(epochs: int) -> str:
-    return f"{epochs} epoch{'' if epochs == 1 else 's'}"
-
-
-def _counted(metrics: int) -> str:
-    return f"{metrics} metric{'' if metrics == 1 else 's'}"

@@ -38,7 +38,7 @@ from sweeper.search.ranges import around, ranged, wider
 from sweeper.search.significance import TINY, Array
 from sweeper.search.space import Categorical, Parameter, SearchSpace
 from sweeper.search.verdict import MIN_TRIALS, OUTER, BorderKind, Edge, Scale, Verdict
-from sweeper.words.records import Direction, Failure, TrialRecord, TrialState
+from sweeper.words.records import Direction, TrialRecord, TrialState
 
 TOP = 5
 CROWD = 2
@@ -50,7 +50,6 @@ MOVING_LUCK = 0.3
 stays wrong costs the sweep."""
 FAILING, FAILING_SLOPE = 0.2, 0.05
 """A stability limit fails so large a share of the trials at it, and more than elsewhere with such a p-value."""
-BAD = frozenset({Failure.DIVERGED, Failure.OUT_OF_MEMORY, Failure.TIMEOUT})
 
 
 def verdicts(
@@ -68,7 +67,8 @@ def verdicts(
     A conditional parameter is judged by the trials in which it is active. Failures `killed` and `error` say nothing.
     `luck`: the largest p-value of a slope; a larger one finds an edge sooner, and calls more of them wrong.
     """
-    good, bad = ranked(trials, direction, full_epochs), [trial for trial in trials if trial.failure in BAD]
+    good = ranked(trials, direction, full_epochs)
+    bad = [trial for trial in trials if trial.failure and trial.failure.is_bad]
     columns = {parameter.name: _columns(parameter, [trial for _, trial in good]) for parameter in space}
     return [_verdict(parameter, good, bad, columns, luck) for parameter in space if _has_edges(parameter)]
 

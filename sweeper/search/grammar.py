@@ -31,9 +31,9 @@ from sweeper.search.space import (
     When,
     alike,
     as_text,
+    as_texts,
     exact,
     is_a,
-    listed,
     plain,
 )
 from sweeper.words.errors import SpaceError
@@ -78,7 +78,7 @@ def parse(params: Mapping[str, Any], overrides: Sequence[str] = (), groups: Grou
     space = _settled(searched, {n: e for n, e in declared.items() if not e.parameter or e is last.get(n)})
     space = _settled({p.name: _renewed(p, last.get(p.name)) for p in space}, last)
     if lost := [name for name, entry in last.items() if entry.parameter and name not in space]:
-        warnings.warn(f"The sweep over {listed(lost)} is ignored: its conditions cannot hold.", stacklevel=2)
+        warnings.warn(f"The sweep over {as_texts(lost)} is ignored: its conditions cannot hold.", stacklevel=2)
     closed = [e for e in (*(e for n, e in config.items() if n not in last), *command) if e.name not in space]
     fixed = {(e.key if e.prefix else prefixes.get(e.name, "") + e.key): e.text for e in closed if not e.parameter}
     return Parsed(space, fixed, frozenset(prefixes).intersection(space.names))
@@ -216,10 +216,12 @@ def _from_mapping(name: str, spec: dict[str, Any], groups: Groups) -> Parameter:
 def _form(name: str, spec: dict[str, Any]) -> str:
     if unknown := [key for key in spec if key not in FORMS + DETAILS]:
         hint = f"a parameter inside it is written {name}.{unknown[0]}"
-        raise SpaceError(f"Unknown key {listed(unknown)} for {name}; known: {listed(FORMS + DETAILS)}; {hint}.")
+        raise SpaceError(f"Unknown key {as_texts(unknown)} for {name}; known: {as_texts(FORMS + DETAILS)}; {hint}.")
     given = [form for form in FORMS if form in spec]
     if len(given) != 1:
-        raise SpaceError(f"Exactly one of {listed(FORMS)} must be given, but got {listed(given) or 'none'} for {name}.")
+        raise SpaceError(
+            f"Exactly one of {as_texts(FORMS)} must be given, but got {as_texts(given) or 'none'} for {name}."
+        )
     if not isinstance(spec[given[0]], str if given[0] == "space" else list):
         wanted = "a string in Hydra's grammar" if given[0] == "space" else "a list"
         raise SpaceError(f"`{given[0]}` must be {wanted}, but got {spec[given[0]]!r} for {name}.")
@@ -237,7 +239,7 @@ def _from_sweep(name: str, override: Override, groups: Groups) -> Parameter:
         return _globbed(name, sweep, groups)
     log = "log" in sweep.tags
     if unknown := sorted(sweep.tags - {"log"}):
-        warnings.warn(f"The tag {listed(unknown)} of {name} is unknown and ignored; known: log.", stacklevel=2)
+        warnings.warn(f"The tag {as_texts(unknown)} of {name} is unknown and ignored; known: log.", stacklevel=2)
     if getattr(sweep, "shuffle", False):
         warnings.warn(f"`shuffle` of {name} is ignored: the sampler orders the trials.", stacklevel=2)
     if isinstance(sweep, IntervalSweep):
@@ -255,7 +257,7 @@ def _globbed(name: str, glob: Any, groups: Groups) -> Categorical:
     if options is None:
         raise SpaceError(f"`glob` needs a config group, but {name} is none: list its values, choice(a, b).")
     if not (choices := glob.filter(list(options))):
-        raise SpaceError(f"`glob` must match an option of {name}, but {glob} matches none of {listed(options)}.")
+        raise SpaceError(f"`glob` must match an option of {name}, but {glob} matches none of {as_texts(options)}.")
     return Categorical(name, tuple(choices))
 
 
@@ -284,12 +286,12 @@ def _grouped(parameter: Parameter, groups: Groups) -> Parameter:
     options = groups(parameter.name.split("@")[0])
     if options is None:
         return parameter
-    law = f"{parameter.name} is a config group and must be among {listed(options)}"
+    law = f"{parameter.name} is a config group and must be among {as_texts(options)}"
     if not isinstance(parameter, Categorical):
         raise SpaceError(f"{law}, but got {parameter.law}.")
     for choice in parameter.choices:
         if unknown := [o for o in (choice if isinstance(choice, list) else [choice]) if o not in (None, *options)]:
-            raise SpaceError(f"{law}, but got {listed(unknown)}.")
+            raise SpaceError(f"{law}, but got {as_texts(unknown)}.")
     return replace(parameter, group=True)
 
 

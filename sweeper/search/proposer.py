@@ -26,8 +26,6 @@ from sweeper.search.space import Categorical, SearchSpace
 from sweeper.words.errors import SpaceError
 from sweeper.words.records import Direction, Failure, TrialRecord, TrialState
 
-BAD_FAILURES = frozenset({Failure.DIVERGED, Failure.OUT_OF_MEMORY, Failure.TIMEOUT})
-
 
 class Proposer:
     """Kept in a worker: told what is new in the store, and asked once for each trial.
@@ -226,7 +224,7 @@ def _ranges(space: SearchSpace) -> dict[str, tuple[float, float]]:
 
 def _is_bad(record: TrialRecord) -> bool:
     if record.state is TrialState.FAIL:
-        return record.failure in BAD_FAILURES
+        return record.failure is not None and record.failure.is_bad
     if record.state in (TrialState.COMPLETE, TrialState.PRUNED):
         return record.value is not None and not math.isfinite(record.value)
     return False

@@ -141,7 +141,7 @@ class Categorical:
 
     @property
     def law(self) -> str:
-        return f"one of {listed(self.choices)}"
+        return f"one of {as_texts(self.choices)}"
 
     def contains(self, value: Any) -> bool:
         return _among(value, self.choices)
@@ -169,7 +169,7 @@ class SearchSpace:
     def __post_init__(self) -> None:
         _set(self, parameters=tuple(self.parameters))
         if twice := {name for name in self.names if self.names.count(name) > 1}:
-            raise SpaceError(f"Names must differ, but {listed(twice)} comes twice in the search space: remove one.")
+            raise SpaceError(f"Names must differ, but {as_texts(twice)} comes twice in the search space: remove one.")
         for parameter in self.parameters:
             for when in parameter.when:
                 self._check_condition(parameter.name, when)
@@ -186,7 +186,7 @@ class SearchSpace:
 
     def __getitem__(self, name: str) -> Parameter:
         if name not in self._by_name:
-            raise SpaceError(f"No parameter {name!r} in the search space; known: {listed(self.names)}.")
+            raise SpaceError(f"No parameter {name!r} in the search space; known: {as_texts(self.names)}.")
         return self._by_name[name]
 
     @property
@@ -229,7 +229,7 @@ class SearchSpace:
         """The params at these positions, clipped to [0, 1]; a sequence or array row is in the order of `parameters`."""
         if not isinstance(unit, Mapping):
             if len(unit) != len(self):
-                raise SpaceError(f"Each of {listed(self.names)} needs one position, but got {len(unit)}.")
+                raise SpaceError(f"Each of {as_texts(self.names)} needs one position, but got {len(unit)}.")
             unit = dict(zip(self.names, unit, strict=True))
         params: dict[str, Any] = {}
         for parameter in self.in_order():
@@ -268,14 +268,14 @@ class SearchSpace:
     def _check_condition(self, child: str, when: When) -> None:
         law = f"`when: {when}` of {child} must name"
         if when.parameter not in self:
-            raise SpaceError(f"{law} a parameter of the search space; known: {listed(self.names)}.")
+            raise SpaceError(f"{law} a parameter of the search space; known: {as_texts(self.names)}.")
         parent = self[when.parameter]
         if isinstance(parent, Float):
             raise SpaceError(f"{law} a Categorical or an Int, but {parent.name} is a Float: it never equals a value.")
         # A whole-number range moves from stage to stage, so a condition may lie outside it for a while.
         right = [is_a(Integral, v) if isinstance(parent, Int) else parent.contains(v) for v in when.values]
         if not right or not all(right):
-            raise SpaceError(f"{law} values of {parent.name}, but got {listed(when.values)}; it is {parent.law}.")
+            raise SpaceError(f"{law} values of {parent.name}, but got {as_texts(when.values)}; it is {parent.law}.")
 
 
 def hull(spaces: Iterable[SearchSpace]) -> SearchSpace:
@@ -404,7 +404,7 @@ def _clipped(unit: float) -> float:
 
 def _value(mapping: Mapping[str, Any], name: str) -> Any:
     if name not in mapping:
-        raise SpaceError(f"Every active parameter needs a value, but {name} has none; given: {listed(mapping)}.")
+        raise SpaceError(f"Every active parameter needs a value, but {name} has none; given: {as_texts(mapping)}.")
     return mapping[name]
 
 
@@ -442,7 +442,7 @@ def as_text(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def listed(values: Iterable[Any]) -> str:
+def as_texts(values: Iterable[Any]) -> str:
     return ", ".join(map(as_text, values))
 
 
@@ -457,5 +457,7 @@ def _from_json(entry: Mapping[str, Any]) -> Parameter:
     given = dict(entry)
     kind = KINDS.get(given.pop("type", ""))
     if kind is None or not given.keys() <= {f.name for f in fields(kind)}:
-        raise SpaceError(f"A stored parameter must be of the kinds {listed(KINDS)} and their fields, but got {entry}.")
+        raise SpaceError(
+            f"A stored parameter must be of the kinds {as_texts(KINDS)} and their fields, but got {entry}."
+        )
     return kind(**{**given, "when": tuple(When(**when) for when in given.get("when", ()))})

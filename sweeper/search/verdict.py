@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from sweeper.search.space import as_text
+from sweeper.words.numbers import counted, number
 
 Edge = Literal["lower", "upper"]
 
@@ -77,12 +78,12 @@ class Verdict:
     def sentence(self) -> str:
         """The verdict in plain words, with its numbers."""
         if self.kind is BorderKind.FEW and self.edge is None:
-            counted = f"{self.trials} trial{'' if self.trials == 1 else 's'}"
-            return f"{self.headline} ({counted} with a value, {MIN_TRIALS} are needed)."
+            trials = counted(self.trials, "trial")
+            return f"{self.headline} ({trials} with a value, {MIN_TRIALS} are needed)."
         place, by_chance = self._place, f"{self.expected:.1f} by chance"
         if self.kind is BorderKind.INSIDE:
             return f"{self.headline}: {place}; {self._count} at that end, {by_chance}."
-        p = f"(p = {_number(self.p_value)})"
+        p = f"(p = {_shown(self.p_value)})"
         if self.crowds:
             return f"{self.headline}. {place[0].upper()}{place[1:]}; {self._count} at that end, {by_chance} {p}."
         there = f"and so do {round(self.expected * self.trials / self.top)} of all {self.trials}"
@@ -97,8 +98,8 @@ class Verdict:
     def _name(self) -> str:
         end = self.high if self.edge == "upper" else self.low
         if self._is_choice:
-            return f"its {'last' if self.edge == 'upper' else 'first'} choice, {_number(end)}"
-        return f"the {self.edge} edge, {_number(end)}"
+            return f"its {'last' if self.edge == 'upper' else 'first'} choice, {_shown(end)}"
+        return f"the {self.edge} edge, {_shown(end)}"
 
     @property
     def _advice(self) -> str:
@@ -117,9 +118,9 @@ class Verdict:
     @property
     def _place(self) -> str:
         if self._is_choice:
-            return f"the best is {_number(self.best)} of {_number(self.low)} … {_number(self.high)}"
+            return f"the best is {_shown(self.best)} of {_shown(self.low)} … {_shown(self.high)}"
         scale = " on its log scale" if self.scale == "log" else ""
-        return f"the best is {_number(self.best)}, at {self.position:.2f} of {_range(self.low, self.high)}{scale}"
+        return f"the best is {_shown(self.best)}, at {self.position:.2f} of {_range(self.low, self.high)}{scale}"
 
     @property
     def _count(self) -> str:
@@ -138,15 +139,8 @@ OUTER = 0.1
 
 
 def _range(low: float, high: float) -> str:
-    return f"[{_number(low)}, {_number(high)}]"
+    return f"[{_shown(low)}, {_shown(high)}]"
 
 
-def _number(value: Any) -> str:
-    """
-    >>> _number(0.00123456), _number(1e-5), _number(10.0), _number(256), _number("relu")
-    ('0.00123', '1e-5', '10', '256', 'relu')
-    """
-    if not isinstance(value, float):
-        return as_text(value)
-    mantissa, exponent, power = f"{value:.3g}".partition("e")
-    return f"{mantissa}e{int(power)}" if exponent else mantissa
+def _shown(value: Any) -> str:
+    return number(value) if isinstance(value, float) else as_text(value)

@@ -98,6 +98,23 @@ def _rough(seconds: float) -> tuple[str, str]:
     return (f"{max(1, round(seconds))}" if seconds < 10 else f"{round(seconds, -1):.0f}"), "s"
 
 
+def counted(count: int, noun: str, many: str | None = None) -> str:
+    """
+    >>> counted(1, "file"), counted(2, "file"), counted(0, "study", "studies")
+    ('1 file', '2 files', '0 studies')
+    """
+    return f"{count} {noun if count == 1 else many or f'{noun}s'}"
+
+
+def listed(names: Sequence[Any], most: int = 4) -> str:
+    """
+    >>> listed(["a", "b"]), listed("abcdef")
+    ('a, b', 'a, b, c, d and 2 more')
+    """
+    left = len(names) - most
+    return ", ".join(map(str, names[:most])) + (f" and {left} more" if left > 0 else "")
+
+
 def size(size_bytes: int) -> str:
     """
     >>> size(999), size(1_234_567)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 
@@ -38,6 +39,11 @@ class Failure(StrEnum):
     TIMEOUT = "timeout"
     KILLED = "killed"
     ERROR = "error"
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether it is the parameters' doing, so that a sampler is told that they are bad."""
+        return self in (Failure.DIVERGED, Failure.OUT_OF_MEMORY, Failure.TIMEOUT)
 
 
 class Direction(StrEnum):
@@ -103,6 +109,11 @@ class EpochReport:
     seconds: float
 
 
+def folder_name(number: int) -> str:
+    """Of a trial's folder, below its study's."""
+    return f"{number:04d}"
+
+
 @dataclass(frozen=True, slots=True)
 class StudyRecord:
     """One study as the store knows it.
@@ -132,6 +143,10 @@ class StudyRecord:
     """So many were asked for since the last start; None: as many as its command said."""
     confirmed: int | None = None
     """The revision after which its best trials were chosen to be confirmed; None: they are not yet."""
+
+    def trial_folder(self, number: int) -> Path:
+        """Named by the trial's number, and never used again."""
+        return Path(self.folder) / folder_name(number)
 
     def key(self, setting: str) -> str:
         """How a person writes a setting: `budget` in Python or by a shorthand, else `hydra.sweeper.budget`."""

@@ -15,6 +15,7 @@ from sweeper.analysis.diagnosis.diagnosis import MOST, Finding, Kind, Severity
 from sweeper.analysis.diagnosis.learning import cause
 from sweeper.analysis.diagnosis.observed import Run, known, last
 from sweeper.search.space import SearchSpace
+from sweeper.words.numbers import counted
 from sweeper.words.records import Direction, TrialRecord
 
 __all__ = ["MOST", "Finding", "Kind", "Run", "Severity", "of_study", "of_trial", "well"]
@@ -84,7 +85,7 @@ def of_study(
 def well(run: Run) -> str:
     """A training of which nothing was found, in a sentence with its numbers."""
     if len(run.reports) < 3:
-        return f"{len(run.reports)} epoch{'' if len(run.reports) == 1 else 's'}: too few to say anything by the curves."
+        return f"{counted(len(run.reports), 'epoch')}: too few to say anything by the curves."
     losses = [
         f"the loss is {last(line):.3g} in {where}"
         for line, where in ((run.train_loss, "training"), (run.val_loss, "validation"))

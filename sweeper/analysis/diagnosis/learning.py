@@ -13,6 +13,7 @@ from itertools import pairwise
 from sweeper.analysis.diagnosis import signals
 from sweeper.analysis.diagnosis.diagnosis import CS231N, PLAYBOOK, RECIPE, Finding, Kind, Severity, number, share
 from sweeper.analysis.diagnosis.observed import BATCH, DECAY, DROPOUT, Run, jitter, known, last, tail
+from sweeper.words.numbers import counted
 
 HARDLY, HALF = 0.1, 0.5
 """Shares of the loss that a training has learned when it has learned hardly anything, or far from all."""
@@ -63,8 +64,7 @@ def diverged(run: Run) -> Finding | None:
     return Finding(
         Kind.DIVERGED,
         Severity.BROKEN,
-        f"It diverged after {len(run.reports)} epoch{'' if len(run.reports) == 1 else 's'}{rate}{fast}"
-        f"{f': {said}' if said else ''}.",
+        f"It diverged after {counted(len(run.reports), 'epoch')}{rate}{fast}{f': {said}' if said else ''}.",
         "a learning rate 3 to 10 times lower, a warm-up, or clipped gradients",
         PLAYBOOK,
         {"lr": run.rate[1] if run.rate else None, "message": run.message},

@@ -18,7 +18,7 @@ from sweeper.report.html import parallel, plots, timeline, trialtable
 from sweeper.search.space import Categorical, Parameter, as_text
 from sweeper.store.address import options
 from sweeper.store.connection import Store
-from sweeper.words.numbers import duration, line, number, place, plain, reason
+from sweeper.words.numbers import counted, duration, line, number, place, plain, reason
 from sweeper.words.records import TrialState
 
 MOST_CAUSES = 30
@@ -205,7 +205,7 @@ def _parallel(made: Parts, found: Digest, order: Sequence[str], key: str) -> str
 
 
 def _importance(made: Parts, found: Digest, matters: importance.Importance, key: str) -> str:
-    trials = f"{matters.trials} complete trial{'' if matters.trials == 1 else 's'}"
+    trials = counted(matters.trials, "complete trial")
     if not matters.shares:
         few = matters.trials < importance.FEWEST
         why = f"{importance.FEWEST} are needed" if few else "they tell no parameter from another"

@@ -125,7 +125,7 @@ def candidates(
 
 def _kept(store: Store, study: StudyRecord, number: int) -> list[Checkpoint]:
     """The checkpoints of a trial that are still there, the best first."""
-    folder = Path(study.folder) / f"{number:04d}"
+    folder = study.trial_folder(number)
     rows = reads.checkpoint_rows(store, study.id, number)
     there = [found for row in rows if (found := Checkpoint.of_row(row, folder)).path.exists()]
     return _best_first(there, study.direction.sign)

@@ -1,0 +1,1 @@
+"""Where `Task` was: `sweeper.Task` is its name now."""
