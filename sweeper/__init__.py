@@ -17,26 +17,18 @@ engine        what starts workers: local processes, joblib, Slurm, …
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from sweeper.api import run
-    from sweeper.ensemble import load_ensemble
-    from sweeper.errors import SweeperError
-    from sweeper.exchange import optuna_storage
-    from sweeper.handle import Trial, current_trial
-    from sweeper.space import Categorical, Float, Int, SearchSpace
-    from sweeper.study import Study, load_study
-    from sweeper.trial import Failure, TrialState
-
-_HOME = {
+_HOME = {  # and `__init__.pyi` says it to type checkers
     "Categorical": "space",
     "Failure": "trial",
     "Float": "space",
     "Int": "space",
+    "Logger": "loggers",
     "SearchSpace": "space",
     "Study": "study",
     "SweeperError": "errors",
+    "Task": "training.checks.task",
     "Trial": "handle",
     "TrialState": "trial",
     "current_trial": "handle",

@@ -72,7 +72,7 @@ def run(
         timeout, epoch_timeout: seconds that a trial, or one of its epochs, may take; then it is FAIL `timeout`.
         keep: how many of the newest checkpoints of a trial stay, beside the best.
         loggers: where the trials' epochs are told besides: `tensorboard`, `mlflow`, `wandb`, mappings with settings
-            (`{"name": "wandb", "project": "digits"}`), functions of (trial, report), `sweeper.loggers.Logger`s.
+            (`{"name": "wandb", "project": "digits"}`), functions of (trial, report), `sweeper.Logger`s.
         on_change: `stop` or `keep`, when the study was begun with another definition or another `train`.
 
     Returns the study. Raises SweeperError when failures stopped it.
