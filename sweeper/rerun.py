@@ -133,12 +133,14 @@ class Before:
 
     @property
     def environment(self) -> dict[str, Any] | None:
-        return self.row["environment"]
+        environment: dict[str, Any] | None = self.row["environment"]
+        return environment
 
     @property
     def threads(self) -> int | None:
         """What torch had; of an older sweeper, what its worker was given."""
-        return (self.environment or {}).get("threads") or self.row["threads"]
+        threads: int | None = (self.environment or {}).get("threads") or self.row["threads"]
+        return threads
 
     @property
     def failure(self) -> str | None:

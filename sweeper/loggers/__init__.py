@@ -96,7 +96,8 @@ def _logger(found: Any) -> Logger:
     if isinstance(found, type):
         return _logger(found())
     if all(callable(getattr(found, name, None)) for name in METHODS):
-        return found
+        logger: Logger = found
+        return logger
     if callable(found):
         return EveryEpoch(found)
     raise ConfigError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeper.confirmation import Standing
+from sweeper.confirmation import Standing, Verdict
 from sweeper.report import confirmed, edges
 from sweeper.report.command import train_command
 from sweeper.report.digest import JUDGED, Digest
@@ -170,7 +170,7 @@ def _more_budget(digest: Digest) -> list[str]:
 
 
 def _more_seeds(store: Store, digest: Digest) -> list[str]:
-    found: Sequence[confirmed.Verdict] = confirmed.collect(store, digest.study)
+    found: Sequence[Verdict] = confirmed.collect(store, digest.study)
     if any(verdict.standing is Standing.TIES for verdict in found):
         return ["The first are too close to tell apart by these seeds: take the cheaper one, or more seeds."]
     complete = digest.progress.counts.get(TrialState.COMPLETE, 0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import IO
 
+from rich.console import RenderableType
+
 from sweeper.borders import BorderKind
 from sweeper.report import confirmed, edges, tables
 from sweeper.report.numbers import duration, line, place, plain, reason
@@ -84,7 +86,7 @@ def failure_lines(progress: Progress) -> list[str]:
     return [f"{counted}{said}"]
 
 
-def best_table(store: Store, study: StudyRecord, top: int, width: int) -> tables.RenderableType:
+def best_table(store: Store, study: StudyRecord, top: int, width: int) -> RenderableType:
     numbers = [record.number for record in reads.best(store, study, top)]
     rows = columns.rows(columns.trial_columns(store, study, numbers=numbers))
     return tables.fitted(

@@ -84,7 +84,8 @@ class Votes:
 
         def losses(values: Tensor) -> Tensor:
             many = wanted.expand(len(values), *wanted.shape)
-            return one(values.flatten(0, 1), many.flatten(0, 1)).unflatten(0, values.shape[:2])
+            each: Tensor = one(values.flatten(0, 1), many.flatten(0, 1)).unflatten(0, values.shape[:2])
+            return each
 
         return cls(each, losses)
 
