@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from sweeper.driver import Watch, WorkerTask, run_workers, worker_calls, worker_
 from sweeper.errors import ConfigError, SweeperError
 from sweeper.grammar import parse
 from sweeper.handle import OBJECTIVE, Trial
-from sweeper.loggers import asked
+from sweeper.loggers import LoggerSpec, asked
 from sweeper.opening import StudySettings, as_begun, check_limits, direction_of, open_study
 from sweeper.plan import make_plan
 from sweeper.report.progress import is_complete
@@ -23,11 +23,11 @@ from sweeper.store import reads
 from sweeper.store.connection import Store, default_url
 from sweeper.study import Study
 from sweeper.supervisor import Supervisor
-from sweeper.trial import StudyState
+from sweeper.trial import StudyRecord, StudyState
 
 
 def run(
-    train: Callable[[Trial], Any],
+    train: Callable[[Trial], object],
     *,
     study: str,
     space: Mapping[str, Any],
@@ -48,7 +48,7 @@ def run(
     keep: int = 2,
     timeout: float | None = None,
     epoch_timeout: float | None = None,
-    loggers: Any = (),
+    loggers: LoggerSpec | Iterable[LoggerSpec] | None = (),
     on_change: str = "stop",
 ) -> Study:
     """Search `space` for the best `metric` of `train(trial)`, or go on with the study of that name.
@@ -123,7 +123,7 @@ def run(
     return Study(opened, record)
 
 
-def _run_processes(store: Store, record: Any, task: WorkerTask) -> bool:
+def _run_processes(store: Store, record: StudyRecord, task: WorkerTask) -> bool:
     """Run the workers and show the sweep; returns whether the person asked to leave."""
     from sweeper.report.live import view_for
 
@@ -148,7 +148,7 @@ def _run_processes(store: Store, record: Any, task: WorkerTask) -> bool:
     return watch.asked > 0
 
 
-def _source(train: Any) -> dict[str, str]:
+def _source(train: Callable[[Trial], object]) -> dict[str, str]:
     """The function's own text, so that a resume can tell whether it is another one."""
     try:
         return {"path": str(inspect.getsourcefile(train)), "text": inspect.getsource(train)}

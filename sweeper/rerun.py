@@ -101,7 +101,7 @@ class Recorder(FolderJournal):
         self._request.write(epoch=report.epoch, metrics=dict(report.metrics))
 
 
-def _train(request: Request, train: Callable[[Trial], Any]) -> None:
+def _train(request: Request, train: Callable[[Trial], object]) -> None:
     with request.trial(Path(request.record).parent) as trial:
         trial.finish(train(trial))
 
@@ -220,7 +220,7 @@ def note(store: Store, study: StudyRecord, outcome: Outcome) -> None:
 
 def of_function(
     before: Before,
-    train: Callable[[Trial], Any],
+    train: Callable[[Trial], object],
     *,
     device: str | None = None,
     ignore: Collection[str] = (),
@@ -246,7 +246,7 @@ def of_function(
         )
 
 
-def _source(train: Callable[[Trial], Any]) -> str | None:
+def _source(train: Callable[[Trial], object]) -> str | None:
     try:
         return inspect.getsource(train)
     except (OSError, TypeError):

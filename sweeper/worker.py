@@ -47,7 +47,7 @@ AGAIN_SECONDS = 0.02
 OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "can't allocate memory", "not enough memory")
 """What torch and CUDA's libraries say in a RuntimeError when memory is short."""
 
-Train = Callable[[Trial], Any]
+Train = Callable[[Trial], object]
 
 at_work: list[tuple[str, str]] = []
 """The store's address and the study of every worker that lives in this very process."""

@@ -10,7 +10,7 @@ import functools
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sweeper.errors import ConfigError
@@ -20,12 +20,15 @@ from sweeper.loggers.tensorboard import TensorBoard
 from sweeper.loggers.wandb import WandB
 from sweeper.trial import EpochReport
 
-__all__ = ["NAMES", "EpochReport", "LoggedTrial", "Logger", "asked", "made"]
+__all__ = ["NAMES", "EpochReport", "LoggedTrial", "Logger", "LoggerSpec", "asked", "made"]
 
 NAMES: dict[str, type[Logger]] = {"tensorboard": TensorBoard, "mlflow": MLflow, "wandb": WandB}
 """By the names of their packages, which are those of `sweeper`'s extras too."""
 
 METHODS = ("begin", "epoch", "end")
+
+LoggerSpec = str | Mapping[str, Any] | Logger | type[Logger] | Callable[[LoggedTrial, EpochReport], object]
+"""What `made` reads."""
 
 
 def asked(loggers: Any, *, tensorboard: bool = False) -> tuple[Any, ...]:
