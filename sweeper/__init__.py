@@ -17,26 +17,18 @@ engine        what starts workers: local processes, joblib, Slurm, …
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from sweeper.retraining.ensemble import load_ensemble
-    from sweeper.search.optuna import optuna_storage
-    from sweeper.search.space import Categorical, Float, Int, SearchSpace
-    from sweeper.sweep.run import run
-    from sweeper.sweep.study import Study, load_study
-    from sweeper.trial.handle import Trial, current_trial
-    from sweeper.words.errors import SweeperError
-    from sweeper.words.records import Failure, TrialState
-
-_HOME = {
+_HOME = {  # and `__init__.pyi` says it to type checkers
     "Categorical": "search.space",
     "Failure": "words.records",
     "Float": "search.space",
     "Int": "search.space",
+    "Logger": "engine.loggers",
     "SearchSpace": "search.space",
     "Study": "sweep.study",
     "SweeperError": "words.errors",
+    "Task": "check.training.task",
     "Trial": "trial.handle",
     "TrialState": "words.records",
     "current_trial": "trial.handle",

@@ -48,11 +48,13 @@ class LCBench:
 
     @cached_property
     def tasks(self) -> dict[str, int]:
-        return json.loads((self.folder / "encoding.json").read_text())["OpenML_task_id"]
+        tasks: dict[str, int] = json.loads((self.folder / "encoding.json").read_text())["OpenML_task_id"]
+        return tasks
 
     @cached_property
     def references(self) -> dict[str, dict[str, float]]:
-        return json.loads((self.folder / "references.json").read_text())
+        references: dict[str, dict[str, float]] = json.loads((self.folder / "references.json").read_text())
+        return references
 
     @cached_property
     def _session(self) -> Any:

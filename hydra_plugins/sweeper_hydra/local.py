@@ -120,7 +120,8 @@ def execute_job(
 def _job_return(result: Any) -> JobReturn:
     """A process that died, or failed before its job began, is a failed job."""
     if not isinstance(result, Exception):
-        return result
+        done: JobReturn = result
+        return done
     failed = JobReturn(overrides=filter_overrides([]), status=JobStatus.FAILED)
     failed.return_value = result
     return failed

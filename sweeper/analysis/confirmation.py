@@ -128,7 +128,8 @@ def _true_means(trials: Sequence[Repeated]) -> NDArray[np.float64]:
     means = np.array([trial.mean for trial in trials])
     errors = np.array([trial.deviation for trial in trials]) / np.sqrt(counts)
     rng = np.random.default_rng(0)
-    return means + errors * rng.standard_t(counts - 1, (DRAWS, len(trials)))
+    draws: NDArray[np.float64] = means + errors * rng.standard_t(counts - 1, (DRAWS, len(trials)))
+    return draws
 
 
 def _share_of_best(draws: NDArray[np.float64]) -> list[float]:

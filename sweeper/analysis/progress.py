@@ -17,7 +17,7 @@ from sweeper.words.numbers import about, between, counted
 from sweeper.words.records import FINISHED, Direction, Failure, StudyRecord, StudyState, TrialRecord, TrialState
 
 if TYPE_CHECKING:
-    from sweeper.search.borders import Verdict
+    from sweeper.search.verdict import Verdict
 
 TRIALS, TRAININGS = "trials", "full trainings"
 LATEST = 8

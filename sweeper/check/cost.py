@@ -57,6 +57,7 @@ def cost(results: Sequence[Mapping[str, Any]], plan: Plan, budget: float, worker
 def epoch_seconds(result: Mapping[str, Any]) -> float | None:
     """Measured; else the steps of an epoch times the seconds of one."""
     if result["error"] or result["epoch_seconds"] is not None:
-        return result["epoch_seconds"]
+        measured: float | None = result["epoch_seconds"]
+        return measured
     steps, seconds = result["epoch_steps"], result["step_seconds"]
     return None if steps is None or seconds is None else steps * seconds

@@ -45,7 +45,7 @@ AGAIN_SECONDS = 0.02
 """How long it waits where another worker took the trial that it wanted."""
 
 
-Train = Callable[[Trial], Any]
+Train = Callable[[Trial], object]
 
 at_work: list[tuple[str, str]] = []
 """The store's address and the study of every worker that lives in this very process."""

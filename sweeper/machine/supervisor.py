@@ -224,7 +224,7 @@ def _payload(call: dict[str, Any]) -> bytes:
     import cloudpickle
 
     try:
-        return cloudpickle.dumps(call)
+        return bytes(cloudpickle.dumps(call))
     except Exception as error:
         raise SweeperError(
             f"The function must travel to another process, but cannot: {error}. Make what it holds (a lock, an open "
@@ -279,9 +279,9 @@ def _portable(answer: Any) -> bytes:
     import cloudpickle
 
     try:
-        return cloudpickle.dumps(answer)
+        return bytes(cloudpickle.dumps(answer))
     except Exception as error:
-        return cloudpickle.dumps(SweeperError(f"The call ended, but its answer cannot travel: {error!r}."))
+        return bytes(cloudpickle.dumps(SweeperError(f"The call ended, but its answer cannot travel: {error!r}.")))
 
 
 def _read(pipe: BinaryIO) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sweeper.analysis import confirmed
 from sweeper.analysis.commands import of_trial
-from sweeper.analysis.confirmation import Standing
+from sweeper.analysis.confirmation import Standing, Verdict
 from sweeper.analysis.digest import JUDGED, Digest
 from sweeper.report.terminal import borders
 from sweeper.report.terminal import confirmed as drawn
@@ -172,7 +172,7 @@ def _more_budget(digest: Digest) -> list[str]:
 
 
 def _more_seeds(store: Store, digest: Digest) -> list[str]:
-    found: Sequence[drawn.Verdict] = confirmed.collect(store, digest.study)
+    found: Sequence[Verdict] = confirmed.collect(store, digest.study)
     if any(verdict.standing is Standing.TIES for verdict in found):
         return ["The first are too close to tell apart by these seeds: take the cheaper one, or more seeds."]
     complete = digest.progress.counts.get(TrialState.COMPLETE, 0)

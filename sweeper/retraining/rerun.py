@@ -66,12 +66,14 @@ class Before:
 
     @property
     def environment(self) -> dict[str, Any] | None:
-        return self.row["environment"]
+        environment: dict[str, Any] | None = self.row["environment"]
+        return environment
 
     @property
     def threads(self) -> int | None:
         """What torch had; of an older sweeper, what its worker was given."""
-        return (self.environment or {}).get("threads") or self.row["threads"]
+        threads: int | None = (self.environment or {}).get("threads") or self.row["threads"]
+        return threads
 
     @property
     def failure(self) -> str | None:
@@ -151,7 +153,7 @@ def note(store: Store, study: StudyRecord, outcome: Outcome) -> None:
 
 def of_function(
     before: Before,
-    train: Callable[[Trial], Any],
+    train: Callable[[Trial], object],
     *,
     device: str | None = None,
     ignore: Collection[str] = (),
@@ -177,7 +179,7 @@ def of_function(
         )
 
 
-def _source(train: Callable[[Trial], Any]) -> str | None:
+def _source(train: Callable[[Trial], object]) -> str | None:
     try:
         return inspect.getsource(train)
     except (OSError, TypeError):

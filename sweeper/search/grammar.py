@@ -39,6 +39,7 @@ from sweeper.search.space import (
 from sweeper.words.errors import SpaceError
 
 if TYPE_CHECKING:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import Override
 
 Groups = Callable[[str], Sequence[str] | None]
@@ -296,7 +297,7 @@ def _grouped(parameter: Parameter, groups: Groups) -> Parameter:
 
 
 @cache
-def _parser() -> Any:
+def _parser() -> OverridesParser:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     return OverridesParser.create()

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, cast
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
-from optuna.trial import Trial
+from optuna.trial import FrozenTrial, Trial
 from optuna.trial import TrialState as OptunaState
 
 from sweeper.search.optuna.mirror import Mirror, _frozen
@@ -25,6 +25,16 @@ from sweeper.search.samplers import JOINT, SamplerFactory, quiet, recipe
 from sweeper.search.space import Categorical, SearchSpace
 from sweeper.words.errors import SpaceError
 from sweeper.words.records import Direction, Failure, TrialRecord, TrialState
+
+
+class Judge(Protocol):
+    """What a sampler that `judges` has besides Optuna's methods."""
+
+    def goes_on(self, study: optuna.Study, trial: FrozenTrial) -> bool: ...
+
+    def promote(self, study: optuna.Study, epochs_left: int) -> int | None: ...
+
+    def recommend(self, study: optuna.Study, count: int, /) -> Sequence[int]: ...
 
 
 class Proposer:
@@ -116,22 +126,26 @@ class Proposer:
     def goes_on(self, record: TrialRecord) -> bool:
         """Whether a trial at the end of a stage is worth the next one's epochs; only of a sampler that `judges`."""
         self.update([record])
-        study, sampler = self._prepared(record.number)
+        study, judge = self._judge(record.number)
         trial = self._mirror.get_trial(record.number)
         with quiet():
-            return bool(sampler.goes_on(study, trial))  # type: ignore[attr-defined]
+            return bool(judge.goes_on(study, trial))
 
     def promote(self, number: int, epochs_left: int) -> int | None:
         """A paused trial that is worth more than a new one, `number` would be its; only of a sampler that `judges`."""
-        study, sampler = self._prepared(number)
+        study, judge = self._judge(number)
         with quiet():
-            return sampler.promote(study, epochs_left)  # type: ignore[attr-defined]
+            return judge.promote(study, epochs_left)
 
     def recommend(self, count: int) -> list[int]:
         """The best trials by what the sampler's model believes, by number; only of a sampler that `judges`."""
-        study, sampler = self._prepared(0)
+        study, judge = self._judge(0)
         with quiet():
-            return list(sampler.recommend(study, count))  # type: ignore[attr-defined]
+            return list(judge.recommend(study, count))
+
+    def _judge(self, number: int) -> tuple[optuna.Study, Judge]:
+        study, sampler = self._prepared(number)
+        return study, cast(Judge, sampler)
 
     def _prepared(self, number: int) -> tuple[optuna.Study, BaseSampler]:
         self._mirror.number = number

@@ -152,7 +152,9 @@ def _spend(connection: sa.Connection, study_id: int, epochs: int, kept: int) -> 
     """Grant so many more epochs to a trial that there is; returns the new revision, None past the budget."""
     within = (studies.c.id == study_id, studies.c.granted_epochs + epochs + kept <= studies.c.budget_epochs)
     values = {"granted_epochs": studies.c.granted_epochs + epochs, "revision": studies.c.revision + 1}
-    return connection.scalar(studies.update().where(*within).values(**values).returning(studies.c.revision))
+    granting = studies.update().where(*within).values(**values).returning(studies.c.revision)
+    revision: int | None = connection.scalar(granting)
+    return revision
 
 
 def confirm(

@@ -38,11 +38,11 @@ class Store:
     """
 
     def __init__(self, url: str, *, create: bool = False, synchronous: str = "NORMAL") -> None:
-        self.url = _with_driver(url)
+        self.url: sa.URL = _with_driver(url)
         self._sqlite = self.url.get_backend_name() == "sqlite"
         if self._sqlite:
             _prepare_file(Path(str(self.url.database)), create)
-        self.read_only = _why_read_only(self.path)
+        self.read_only: str | None = _why_read_only(self.path)
         """Why nothing can be written; None where it can."""
         if create:
             self._refuse_read_only()

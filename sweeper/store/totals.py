@@ -35,7 +35,8 @@ def furthest_paused(store: Store, study_id: int) -> int | None:
     """The most epochs that a paused trial was granted which is not hidden; None: there is none."""
     paused = (trials.c.study_id == study_id, trials.c.state == TrialState.PAUSED, trials.c.hidden.is_(None))
     with store.read() as connection:
-        return connection.scalar(sa.select(sa.func.max(trials.c.target_epochs)).where(*paused))
+        most: int | None = connection.scalar(sa.select(sa.func.max(trials.c.target_epochs)).where(*paused))
+    return most
 
 
 def waiting_epochs(store: Store, study_id: int) -> int:

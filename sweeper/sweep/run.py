@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from sweeper.engine.ancestor import Ancestor
 from sweeper.engine.beat import Timeouts
 from sweeper.engine.crew import WorkerTask, run_workers, worker_calls, worker_settings
-from sweeper.engine.loggers import asked
+from sweeper.engine.loggers import LoggerSpec, asked
 from sweeper.engine.opening import StudySettings, as_begun, check_limits, direction_of, open_study
 from sweeper.machine import devices
 from sweeper.machine.supervisor import Supervisor
@@ -24,11 +24,11 @@ from sweeper.sweep.study import Study
 from sweeper.sweep.watch import Watch
 from sweeper.trial.handle import OBJECTIVE, Trial
 from sweeper.words.errors import ConfigError, SweeperError
-from sweeper.words.records import StudyState
+from sweeper.words.records import StudyRecord, StudyState
 
 
 def run(
-    train: Callable[[Trial], Any],
+    train: Callable[[Trial], object],
     *,
     study: str,
     space: Mapping[str, Any],
@@ -49,7 +49,7 @@ def run(
     keep: int = 2,
     timeout: float | None = None,
     epoch_timeout: float | None = None,
-    loggers: Any = (),
+    loggers: LoggerSpec | Iterable[LoggerSpec] | None = (),
     on_change: str = "stop",
 ) -> Study:
     """Search `space` for the best `metric` of `train(trial)`, or go on with the study of that name.
@@ -124,7 +124,7 @@ def run(
     return Study(opened, record)
 
 
-def _run_processes(store: Store, record: Any, task: WorkerTask) -> bool:
+def _run_processes(store: Store, record: StudyRecord, task: WorkerTask) -> bool:
     """Run the workers and show the sweep; returns whether the person asked to leave."""
     from sweeper.report.terminal.live import view_for
 
@@ -149,7 +149,7 @@ def _run_processes(store: Store, record: Any, task: WorkerTask) -> bool:
     return watch.asked > 0
 
 
-def _source(train: Any) -> dict[str, str]:
+def _source(train: Callable[[Trial], object]) -> dict[str, str]:
     """The function's own text, so that a resume can tell whether it is another one."""
     try:
         return {"path": str(inspect.getsourcefile(train)), "text": inspect.getsource(train)}

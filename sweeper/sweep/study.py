@@ -19,10 +19,12 @@ from sweeper.words.records import Direction, StudyRecord, StudyState
 if TYPE_CHECKING:
     import optuna
     import pandas as pd
+    from torch import nn
 
     from sweeper.analysis.diagnosis import Finding
     from sweeper.retraining.ensemble import Built
     from sweeper.retraining.outcome import Outcome
+    from sweeper.training.data import Data
     from sweeper.trial.handle import Trial
 
 
@@ -118,7 +120,7 @@ class Study:
             return diagnosed.trial(self._store, self.record, number)[1]
         return diagnosed.study(self._store, self.record, *diagnosed.importance(self._store, self.record))
 
-    def rerun(self, number: int, train: Callable[[Trial], Any], *, device: str | None = None) -> Outcome:
+    def rerun(self, number: int, train: Callable[[Trial], object], *, device: str | None = None) -> Outcome:
         """Train a trial of `sweeper.run` again, in a fresh process, and compare every epoch: `outcome.matches`.
 
         `print(outcome)` says the first number that differs, and what has changed in versions, threads and device. For
@@ -133,8 +135,8 @@ class Study:
     def ensemble(
         self,
         *,
-        build: Callable[[Any], Any] | None = None,
-        data: Callable[[Any], Any] | None = None,
+        build: Callable[[Any], nn.Module] | None = None,
+        data: Callable[[Any], Data] | None = None,
         top: int = 10,
         checkpoints: bool = False,
         averages: bool = False,

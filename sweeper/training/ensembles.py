@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -49,10 +50,14 @@ def as_outputs(answers: Tensor, kind: str) -> Tensor:
 class Ensemble(nn.Module):
     """Models with the same inputs and outputs, and a weight for each: inputs (N, ...) -> averaged answers (N, K)."""
 
+    if TYPE_CHECKING:
+
+        def __call__(self, inputs: Tensor) -> Tensor: ...
+
     def __init__(self, members: Sequence[nn.Module], weights: Sequence[float], kind: str) -> None:
         super().__init__()
-        self.members = nn.ModuleList(members)
-        self.weights = tuple(weights)
+        self.members: nn.ModuleList = nn.ModuleList(members)
+        self.weights: tuple[float, ...] = tuple(weights)
         self.kind = kind
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -84,7 +89,8 @@ class Votes:
 
         def losses(values: Tensor) -> Tensor:
             many = wanted.expand(len(values), *wanted.shape)
-            return one(values.flatten(0, 1), many.flatten(0, 1)).unflatten(0, values.shape[:2])
+            each: Tensor = one(values.flatten(0, 1), many.flatten(0, 1)).unflatten(0, values.shape[:2])
+            return each
 
         return cls(each, losses)
 

@@ -45,7 +45,8 @@ def grid(model: nn.Module, shape: Sequence[int] | None = None) -> Tensor:
     rows = math.ceil(len(padded) / columns)
     blank = torch.ones(rows * columns - len(padded), *padded.shape[1:])
     whole = torch.cat([padded, blank]).unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
-    return (whole[:-1, :-1] * 255).round().to(torch.uint8)
+    picture: Tensor = (whole[:-1, :-1] * 255).round().to(torch.uint8)
+    return picture
 
 
 def save(model: nn.Module, path: Path | str, shape: Sequence[int] | None = None) -> None:

@@ -179,9 +179,11 @@ def _smoothed(values: np.ndarray) -> np.ndarray:
         return sums
 
     def both_ways(values: np.ndarray) -> np.ndarray:
-        return decayed(values) + decayed(values[::-1])[::-1]
+        sums: np.ndarray = decayed(values) + decayed(values[::-1])[::-1]
+        return sums
 
-    return both_ways(values) / both_ways(np.ones(len(values)))
+    smoothed: np.ndarray = both_ways(values) / both_ways(np.ones(len(values)))
+    return smoothed
 
 
 def _spread(values: np.ndarray) -> float:

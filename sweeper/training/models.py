@@ -53,7 +53,8 @@ class MLP(nn.Module):
         initialise(self, initialisation, activation)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.layers(inputs)
+        outputs: Tensor = self.layers(inputs)
+        return outputs
 
 
 def widths(shape: str, depth: int, width: int, outputs: int) -> list[int]:
@@ -110,7 +111,8 @@ class CNN(nn.Module):
         initialise(self, initialisation, activation)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.outputs(self.hidden(self.features(inputs)))
+        outputs: Tensor = self.outputs(self.hidden(self.features(inputs)))
+        return outputs
 
 
 MODELS: dict[str, type[nn.Module]] = {"mlp": MLP, "cnn": CNN}

@@ -298,7 +298,8 @@ def _decoded(content: dict[str, Any], path: Path) -> dict[str, Any]:
             f"A checkpoint must be of format {FORMAT}, but {path} is of format {content['format']}. "
             "Another version of sweeper wrote it: install that one."
         )
-    return decode(content)
+    decoded: dict[str, Any] = decode(content)
+    return decoded
 
 
 def _restore(content: dict[str, Any], state: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -320,7 +321,8 @@ def _restore(content: dict[str, Any], state: Mapping[str, Any], path: Path) -> d
         if not isinstance(error, Exception) or isinstance(error, (MemoryError, torch.OutOfMemoryError)):
             raise
         raise _mismatch(path, f"{name!r} cannot take what was saved: {error}") from error
-    return content["extra"]
+    extra: dict[str, Any] = content["extra"]
+    return extra
 
 
 def _check_entries(types: Mapping[str, str], state: Mapping[str, Any], path: Path) -> None:

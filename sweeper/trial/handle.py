@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, SupportsFloat
 
 from sweeper.trial import checkpoint
 from sweeper.trial.checkpoint import Checkpoint
@@ -84,7 +84,7 @@ class Trial:
         self.device = device
         self.seed = seed
         self.value = journal.value
-        self.paused = False
+        self.paused: bool = False
         self._journal = journal
         self._metric = metric
         self._direction = direction
@@ -144,7 +144,7 @@ class Trial:
                 self._journal.leave_if_asked()
         self._epoch = None
 
-    def report(self, **metrics: Any) -> None:
+    def report(self, **metrics: SupportsFloat) -> None:
         """Report metrics of the current epoch, each a number: `trial.report(train_loss=0.3, val_loss=0.4)`.
 
         Several calls in one epoch add up, and a call after the loop adds to the last epoch. In a script without
@@ -274,8 +274,8 @@ class FolderJournal:
         self._folder = folder / "checkpoints"
         self._known = [checkpoint.found(path) for path in sorted(self._folder.glob("epoch=*.pt"))]
         newest = self._known[-1] if self._known else None
-        self.last = None if newest is None else EpochReport(0, newest.epoch, {}, 0.0)
-        self.value = None if newest is None else newest.value
+        self.last: EpochReport | None = None if newest is None else EpochReport(0, newest.epoch, {}, 0.0)
+        self.value: float | None = None if newest is None else newest.value
 
     def checkpoints(self) -> Sequence[Checkpoint]:
         return self._known

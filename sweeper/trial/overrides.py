@@ -53,10 +53,11 @@ def as_override(value: Any) -> str:
         return "{" + ",".join(f"{_key(key)}:{as_override(item)}" for key, item in value.items()) + "}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ",".join(as_override(item) for item in value) + "]"
-    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./-]*", value) and value.lower() not in NOT_STRINGS:
-        return value
+    text: str = value
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./-]*", text) and text.lower() not in NOT_STRINGS:
+        return text
     # Hydra reads a backslash as itself, but before a quote and at the end
-    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value) + "'"
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text) + "'"
 
 
 def _key(key: Any) -> str:
@@ -72,7 +73,7 @@ def as_frozen(study: StudyRecord, params: Mapping[str, Any]) -> DictConfig | Non
     frozen = next((each["yaml"] for each in study.config["variants"] if each["choices"] == chosen), None)
     if frozen is None:
         return None
-    config = OmegaConf.create(frozen)
+    config: DictConfig = OmegaConf.create(frozen)
     for name in set(params) - groups:
         OmegaConf.update(config, name, params[name], force_add=True)
     return config

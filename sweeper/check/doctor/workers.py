@@ -168,14 +168,15 @@ def _void(row: Mapping[str, Any]) -> str | None:
 def _is_dead_here(row: Mapping[str, Any]) -> bool:
     """A finding of `workers`."""
     unended = row["worker_id"] is not None and row["ended"] is None
-    return unended and row["host"] == process.host() and not process.is_alive(row["pid"], row["process_started"])
+    here = bool(row["host"] == process.host())
+    return unended and here and not process.is_alive(row["pid"], row["process_started"])
 
 
 def _may_live(row: Mapping[str, Any]) -> bool:
     """Here by its process; elsewhere by its beat."""
     if row["worker_id"] is None or row["ended"] is not None:
         return False
-    return row["host"] == process.host() or row["beat_seconds_ago"] < SILENT_SECONDS
+    return bool(row["host"] == process.host() or row["beat_seconds_ago"] < SILENT_SECONDS)
 
 
 def _giving_back(store: Store, study: StudyRecord, row: Mapping[str, Any], why: str) -> Callable[[], str]:

@@ -25,7 +25,8 @@ def replayed(model: nn.Module, call: Call, way: Path, train: Seen) -> Task:
     def loss(outputs: Any, targets: Tensor) -> Tensor:
         given = way(outputs)
         fitting = {key: value.to(given) if isinstance(value, Tensor) else value for key, value in options.items()}
-        return call.function(given, targets.reshape(-1, *call.targets.shape[1:]), **fitting)
+        lost: Tensor = call.function(given, targets.reshape(-1, *call.targets.shape[1:]), **fitting)
+        return lost
 
     batches = _alike(train.inputs)
     inputs = tuple(torch.cat(column) for column in zip(*batches, strict=True))

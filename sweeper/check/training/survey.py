@@ -66,7 +66,7 @@ def careful(method: Method[P, T]) -> Callable[Concatenate[Survey, P], T | None]:
     """What goes wrong with the watching must not harm the training: then nothing more is watched."""
 
     @functools.wraps(method)
-    def done(survey: Survey, *args: P.args, **kwargs: P.kwargs) -> T | None:
+    def done(survey: Survey, /, *args: P.args, **kwargs: P.kwargs) -> T | None:
         if survey.done:
             return None
         try:

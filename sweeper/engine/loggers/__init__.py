@@ -10,7 +10,7 @@ import functools
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sweeper.engine.loggers.logger import EveryEpoch, LoggedTrial, Logger
@@ -20,12 +20,15 @@ from sweeper.engine.loggers.wandb import WandB
 from sweeper.words.errors import ConfigError
 from sweeper.words.records import EpochReport
 
-__all__ = ["NAMES", "EpochReport", "LoggedTrial", "Logger", "asked", "made"]
+__all__ = ["NAMES", "EpochReport", "LoggedTrial", "Logger", "LoggerSpec", "asked", "made"]
 
 NAMES: dict[str, type[Logger]] = {"tensorboard": TensorBoard, "mlflow": MLflow, "wandb": WandB}
 """By the names of their packages, which are those of `sweeper`'s extras too."""
 
 METHODS = ("begin", "epoch", "end")
+
+LoggerSpec = str | Mapping[str, Any] | Logger | type[Logger] | Callable[[LoggedTrial, EpochReport], object]
+"""What `made` reads."""
 
 
 def asked(loggers: Any, *, tensorboard: bool = False) -> tuple[Any, ...]:
@@ -96,7 +99,8 @@ def _logger(found: Any) -> Logger:
     if isinstance(found, type):
         return _logger(found())
     if all(callable(getattr(found, name, None)) for name in METHODS):
-        return found
+        logger: Logger = found
+        return logger
     if callable(found):
         return EveryEpoch(found)
     raise ConfigError(

@@ -76,7 +76,7 @@ class Backlog:
 class EveryEpoch:
     """A function of a trial and one of its reports, as a logger."""
 
-    def __init__(self, function: Callable[[LoggedTrial, EpochReport], Any]) -> None:
+    def __init__(self, function: Callable[[LoggedTrial, EpochReport], object]) -> None:
         self._function = function
         self._trial: LoggedTrial | None = None
 

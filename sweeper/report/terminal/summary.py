@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import IO
 
+from rich.console import RenderableType
+
 from sweeper.analysis import columns, confirmed
 from sweeper.analysis.progress import Progress, snapshot
 from sweeper.report.terminal import borders, tables
@@ -86,7 +88,7 @@ def failure_lines(progress: Progress) -> list[str]:
     return [f"{counted}{said}"]
 
 
-def best_table(store: Store, study: StudyRecord, top: int, width: int) -> tables.RenderableType:
+def best_table(store: Store, study: StudyRecord, top: int, width: int) -> RenderableType:
     numbers = [record.number for record in reads.best(store, study, top)]
     rows = columns.rows(columns.trial_columns(store, study, numbers=numbers))
     return tables.fitted(

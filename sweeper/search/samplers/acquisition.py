@@ -65,7 +65,8 @@ def log_h(z: Array) -> Array:
     above = np.log(np.exp(-0.5 * near * near - LOG_SQRT_2PI) + near * np.exp(log_ndtr(near)))
     ratio = np.log1p(np.sqrt(0.5 * np.pi) * erfcx(-middle / np.sqrt(2.0)) * middle)
     below = -0.5 * far * far - LOG_SQRT_2PI + np.where(z > -1e3, ratio, -2.0 * np.log(-far))
-    return np.where(z > -1.0, above, below)
+    found: Array = np.where(z > -1.0, above, below)
+    return found
 
 
 def slope(z: Array) -> Array:
@@ -86,13 +87,15 @@ def maximise(
     fresh = [sites[~coordinates.among(sites, taken)] for sites in (everywhere, around)]
     climbing = np.concatenate([_highest(acquisition, coordinates, sites) for sites in fresh])
     if not len(climbing):
-        return everywhere[0]
+        anywhere: Array = everywhere[0]
+        return anywhere
     for _ in range(ROUNDS):
         steps = [_climb(acquisition, coordinates, climbing), *(coordinates.neighbours(site, rng) for site in climbing)]
         moved = np.concatenate(steps)
         moved = np.concatenate([climbing, moved[~coordinates.among(moved, taken)]])
         climbing = _highest(acquisition, coordinates, moved)
-    return climbing[0]
+    highest: Array = climbing[0]
+    return highest
 
 
 def _highest(acquisition: Acquisition, coordinates: Coordinates, sites: Array) -> Array:

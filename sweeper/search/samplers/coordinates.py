@@ -133,7 +133,8 @@ class Choice:
 
     def points(self, sites: Array) -> Array:
         """(m,) → (m, choices)"""
-        return CHOICE * (sites[:, None] == self.values[None, :])
+        hot: Array = CHOICE * (sites[:, None] == self.values[None, :])
+        return hot
 
 
 class Ordered(Choice):

@@ -51,7 +51,8 @@ class Observations:
     @property
     def same_trial(self) -> NDArray[np.bool_]:
         """(n, n)"""
-        return self.trials[:, None] == self.trials[None, :]
+        same: NDArray[np.bool_] = self.trials[:, None] == self.trials[None, :]
+        return same
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ class Hyperparameters:
 def distances(a: Array, b: Array) -> Array:
     """√5 · Euclidean distance between all rows: (n, d), (m, d) → (n, m)."""
     squared = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2.0 * (a @ b.T)
-    return np.sqrt(np.maximum(5.0 * squared, 0.0))
+    scaled: Array = np.sqrt(np.maximum(5.0 * squared, 0.0))
+    return scaled
 
 
 def matern(r: Array) -> Array:
@@ -209,7 +211,8 @@ class Process:
 
 def _left(white: Array) -> Array:
     """The share of the prior's deviation that is left, from whitened covariances (m, n): (m,)."""
-    return np.sqrt(np.maximum(1.0 - (white * white).sum(1), 1e-10))
+    left: Array = np.sqrt(np.maximum(1.0 - (white * white).sum(1), 1e-10))
+    return left
 
 
 def _factor(k: Array) -> Array:

@@ -64,7 +64,8 @@ class SobolSampler(BaseSampler):
         if skipped := number - self._engine.num_generated:
             self._engine.fast_forward(skipped)
         # One at a time: SciPy warns about other lengths than powers of two.
-        return self._engine.random(1)[0].tolist()
+        point: list[float] = self._engine.random(1)[0].tolist()
+        return point
 
 
 def _within(value: Any, distribution: BaseDistribution) -> Any:
