@@ -33,7 +33,7 @@ from sweeper.report.closing import leave_report
 from sweeper.report.command import train_command
 from sweeper.report.live import view_for
 from sweeper.report.progress import is_complete
-from sweeper.report.summary import final_summary
+from sweeper.report.summary import final_summary, options
 from sweeper.store import reads
 from sweeper.store.connection import Store, default_url
 from sweeper.trial import StudyRecord, StudyState, TrialRecord
@@ -85,7 +85,7 @@ class Multirun:
             study = reads.study(store, study.name)
             if study.state == StudyState.STOPPED:
                 leave_report(store, study)  # it says why
-            self._check_ending(study, is_complete(store, study, settings.plan))
+            self._check_ending(store, study, is_complete(store, study, settings.plan))
         return self._summary(store, study)
 
     @property
@@ -201,7 +201,7 @@ class Multirun:
             hydra_context=without_callbacks, task_function=task, config=config
         )
 
-    def _check_ending(self, study: StudyRecord, complete: bool) -> None:
+    def _check_ending(self, store: Store, study: StudyRecord, complete: bool) -> None:
         if study.state == StudyState.OPEN and not complete:
             print(
                 f"Interrupted: {study.name!r} is safe in its store. The same command again goes on where it was.",
@@ -211,7 +211,7 @@ class Multirun:
         if study.state == StudyState.STOPPED:
             raise SweeperError(
                 f"The sweep {study.name!r} was stopped: {str(study.message).rstrip('.')}. `sweeper failures "
-                f"--study {study.name}` tells where. Mend the cause; the same command again goes on."
+                f"{options(store, study.name)}` tells where. Mend the cause; the same command again goes on."
             )
 
     def _summary(self, store: Store, study: StudyRecord) -> list[TrialRecord]:

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 LAYERS = [
-    ["errors", "seeds", "process", "divergence", "script"],
+    ["errors", "program", "seeds", "process", "divergence", "script"],
     ["space", "trial", "chance", "ranges", "borders", "confirmation", "outcome"],
     ["entries", "grammar", "store", "config", "checkpoint", "devices", "load", "plan", "samplers", "loggers"],
     ["handle", "sampling", "ancestor", "judgement", "diagnosis", "environment", "serving", "looks", "frames"],
@@ -22,7 +22,7 @@ LAYERS = [
     ["worker"],
     ["supervisor", "report", "opening", "rerun", "check", "exchange", "retraining", "ensemble", "handover"],
     ["driver", "doctor", "study"],
-    ["api", "multirun", "cli"],
+    ["api", "multirun", "cli", "__main__"],
 ]
 """From the bottom up; a room imports from lower layers, or from its own without a circle."""
 

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 import sweeper
+from sweeper import program
 from sweeper.errors import ConfigError, SweeperError
 from sweeper.report.formats import Format, refuse_parquet
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 class Commands(TyperGroup):
     """Says a SweeperError as one line and ends with exit code 1."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Usage and hints say the program as it can be typed here; a shell completes it by its plain name."""
+        completes = {"--install-completion", "--show-completion"} & set(args)
+        return super().make_context(info_name if completes else program.sweeper(), args, parent, **extra)
 
     def invoke(self, ctx: Any) -> Any:
         try:

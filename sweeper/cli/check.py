@@ -11,6 +11,7 @@ import typer
 
 from sweeper.cli.answers import tell
 from sweeper.cli.app import In, app
+from sweeper.program import python
 from sweeper.report.formats import Format
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _lr(script: Path, overrides: list[str], ramp: Ramp, plot: Path | None, forma
 
     if plot is not None:
         report.figures()  # before the training, not after it
-    words = plain(shlex.join(["python", place(script), *overrides]))
+    words = plain(f"{python()} {shlex.join([place(script), *overrides])}")
     print(f"{ramp.repeats} ramps of {ramp.steps} steps: {words}", file=sys.stderr, flush=True)
     found = checks.lr_of_script(script, overrides, ramp)
     curve = zip(found.found.rates, found.found.losses, found.found.smooth, strict=True)

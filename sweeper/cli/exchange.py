@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sweeper.cli.app import DEFAULT_STORE, StoreUrl, StudyName, app, open_study
+from sweeper.program import typed
 
 
 @app.command()
@@ -56,8 +57,10 @@ def import_(
     As a paused study, to ask like any other, and for `from_study` to begin where it ended.
     """
     from sweeper.exchange import intake
+    from sweeper.report.summary import options
     from sweeper.store.connection import Store
 
-    found = intake.read(source, study)
-    record = found.add(Store(store, create=True), name)
-    print(f"{record.next_number} trials of {found.name} in {record.name}: sweeper best --study {record.name}")
+    found, opened = intake.read(source, study), Store(store, create=True)
+    record = found.add(opened, name)
+    command = typed(f"sweeper best {options(opened, record.name)}")
+    print(f"{record.next_number} trials of {found.name} in {record.name}: {command}")

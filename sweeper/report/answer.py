@@ -54,7 +54,7 @@ def collect(store: Store, digest: Digest) -> Answer:
         value=trial.get("value"),
         setting=tuple((name, number(value)) for name, value in params.items()),
         points=tuple((word, tuple(said)) for word, said in points if said),
-        command=train_command(study, params, trial["seed"], trial["threads"]) if params else None,
+        command=train_command(study, params, trial["seed"], trial["threads"], elsewhere=True) if params else None,
     )
 
 

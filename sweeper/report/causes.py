@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from sweeper.program import typed
 from sweeper.report.numbers import place, plain, reason
 from sweeper.report.sheet import log_of
 from sweeper.report.summary import options
@@ -71,7 +72,7 @@ def draw(store: Store, study: StudyRecord, causes: Sequence[Mapping[str, Any]]) 
     """A block for each cause; print it with `crop=False`, so that paths stay whole."""
     parts = [line for cause in causes for line in (*_block(cause), Text())]
     asked = options(store, study.name)
-    return Group(*parts, Text(f"one of them: sweeper show N {asked}", style="dim"), _again(causes, asked))
+    return Group(*parts, Text(typed(f"one of them: sweeper show N {asked}"), style="dim"), _again(causes, asked))
 
 
 def _block(cause: Mapping[str, Any]) -> list[Text]:
@@ -92,5 +93,5 @@ def _listed(found: Sequence[int]) -> str:
 
 
 def _again(causes: Sequence[Mapping[str, Any]], asked: str) -> Text:
-    command = f"sweeper retry --reason {causes[0]['failure']} {asked}"
+    command = typed(f"sweeper retry --reason {causes[0]['failure']} {asked}")
     return Text(f"after mending: {command}", style="dim", no_wrap=True, overflow="ignore")  # to be copied whole

@@ -13,6 +13,7 @@ from typing import Any
 
 from sweeper.errors import StoreError
 from sweeper.handle import SEED
+from sweeper.program import python
 from sweeper.report.numbers import place
 from sweeper.store import reads
 from sweeper.store.connection import Store
@@ -26,9 +27,11 @@ def train_command(
     threads: int | None = None,
     *,
     script: Path | None = None,
+    elsewhere: bool = False,
 ) -> str | None:
     """`SWEEPER_SEED=… python SCRIPT fixed overrides, groups, parameters`.
 
+    `elsewhere`: for a page that other shells read, where `python` stands for whatever is called so there.
     `threads`: what torch had in the trial's worker; another number does not sum in the same order, and the last digits
     differ. None for a study of the Python API: its function is no command.
     """
@@ -37,7 +40,8 @@ def train_command(
         return None
     surroundings = {"OMP_NUM_THREADS": threads, SEED: seed}
     words = [f"{name}={value}" for name, value in surroundings.items() if value is not None]
-    return " ".join([*words, *map(shlex.quote, ["python", place(path), *train_overrides(study, params)])])
+    words.append("python" if elsewhere else python())
+    return " ".join([*words, *map(shlex.quote, [place(path), *train_overrides(study, params)])])
 
 
 def of_best(store: Store, study: StudyRecord, numbers: Sequence[int], *, confirmed: bool) -> list[str]:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from sweeper.diagnosis import Finding, Run, Severity, of_study, of_trial, well
 from sweeper.judgement import space_now
+from sweeper.program import typed
 from sweeper.report.numbers import plain
 from sweeper.store import reads
 from sweeper.store.connection import Store
@@ -102,10 +103,11 @@ def lines(found: Sequence[Finding]) -> list[str]:
 def draw(title: str, found: Sequence[Finding], nothing: str) -> RenderableType:
     parts: list[RenderableType] = [Text(title, style="bold")]
     if not found:
-        parts.append(Text(plain(nothing)))
+        parts.append(Text(typed(plain(nothing))))
     for each in found:
         said = Text.assemble((f"{each.severity}  ", STYLES[each.severity]), plain(each.sentence))
-        parts += [Text(), said, Text(f"  try: {plain(each.cure)}"), Text(f"  after {plain(each.source)}", style="dim")]
+        cure = Text(typed(f"  try: {plain(each.cure)}"))
+        parts += [Text(), said, cure, Text(f"  after {plain(each.source)}", style="dim")]
     return Group(*parts)
 
 

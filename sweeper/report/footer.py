@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from rich.text import Text
 
+from sweeper.program import typed
 from sweeper.report import crew, tables
 from sweeper.report.numbers import line, number, plain
 from sweeper.report.plain import paused_line
@@ -182,5 +183,6 @@ def _borders(progress: Progress) -> list[tuple[str, str]]:
     short = dict(zip(names, tables.short_names(names), strict=True))
     told = [replace(each, parameter=short[each.parameter]).headline for each in progress.borders if each.crowds]
     if len(told) > BORDERS_SHOWN:
-        told[BORDERS_SHOWN - 1 :] = [f"{len(told) - BORDERS_SHOWN + 1} more edges are crowded: sweeper borders"]
+        more = len(told) - BORDERS_SHOWN + 1
+        told[BORDERS_SHOWN - 1 :] = [typed(f"{more} more edges are crowded: sweeper borders")]
     return [*(("border", text) for text in told), *(("moved", text) for text in progress.moves[-1:])]

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from sweeper.errors import StoreError
 from sweeper.judgement import space_now
+from sweeper.program import typed
 from sweeper.report import diagnosed, places, tables
 from sweeper.report.command import train_command
 from sweeper.report.numbers import duration, number, place, plain, reason, size, sparkline
@@ -237,7 +238,7 @@ def _kept(trial: Mapping[str, Any]) -> list[Text]:
 
 
 def _findings(trial: Mapping[str, Any]) -> list[Text]:
-    return [Text(plain(f"{found['sentence']} Try: {found['cure']}.")) for found in trial["findings"]]
+    return [Text(plain(f"{found['sentence']} Try: {typed(found['cure'])}.")) for found in trial["findings"]]
 
 
 def _log_end(trial: Mapping[str, Any]) -> list[Text]:

@@ -6,6 +6,7 @@ import shlex
 from typing import IO
 
 from sweeper.borders import BorderKind
+from sweeper.program import typed
 from sweeper.report import confirmed, edges, tables
 from sweeper.report.numbers import duration, line, place, plain, reason
 from sweeper.report.progress import Progress, snapshot
@@ -70,7 +71,8 @@ def border_lines(store: Store, study: StudyRecord) -> list[tuple[str, str]]:
         told = [("borders: the best trials crowd no edge of a range", "green")]
     if widened := sum(row["kind"] == "widened" for row in reads.move_rows(store, study.id)):
         times = "once" if widened == 1 else f"{widened} times"
-        told.append((f"ranges were widened {times}: sweeper stages {options(store, study.name)}", "yellow"))
+        command = typed(f"sweeper stages {options(store, study.name)}")
+        told.append((f"ranges were widened {times}: {command}", "yellow"))
     return [("", ""), *told] if told else []
 
 
@@ -107,11 +109,11 @@ def next_steps(
         steps.append(("Go on:", f"the same command with {budget_key}={more:g} runs exactly the rest"))
     elif progress.standing != "running":
         steps.append(("Go on:", "the same command goes on where it was"))
-    steps.append(("Ask:", f"sweeper best {asked}"))
+    steps.append(("Ask:", typed(f"sweeper best {asked}")))
     if progress.failures:
-        steps.append(("", f"sweeper failures {asked}"))
+        steps.append(("", typed(f"sweeper failures {asked}")))
     if best is not None:
-        steps.append(("", f"sweeper show {best} {asked}"))
+        steps.append(("", typed(f"sweeper show {best} {asked}")))
     steps.append(("Store:", address(store)))
     return steps
 
