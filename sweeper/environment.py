@@ -10,9 +10,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import sweeper
 from sweeper import devices
 
-PACKAGES = ("torch", "numpy", "sweeper")
+PACKAGES = ("torch", "numpy")
 
 
 def now(device: str) -> dict[str, str | int | None]:
@@ -21,6 +22,7 @@ def now(device: str) -> dict[str, str | int | None]:
     return {
         "python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
+        "sweeper": sweeper.__version__,
         "threads": torch.get_num_threads() if torch else _threads_asked(),
         "device": device,
         "gpu": _gpu() if device.startswith("cuda") else None,

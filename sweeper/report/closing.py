@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import IO
 
+from sweeper.program import typed
 from sweeper.report import tables
 from sweeper.report.numbers import line, place
 from sweeper.report.summary import options
@@ -16,7 +17,7 @@ log = logging.getLogger("sweeper")
 
 def leave_report(store: Store, study: StudyRecord, stream: IO[str] | None = None) -> None:
     """Write it, and say where it is or how to get it. Nothing that goes wrong with it harms the sweep."""
-    tables.page(stream).print(f"Report: {_written(store, study)}", soft_wrap=True)
+    tables.page(stream).print(f"Report: {typed(_written(store, study))}", soft_wrap=True)
 
 
 def _written(store: Store, study: StudyRecord) -> str:
@@ -25,7 +26,7 @@ def _written(store: Store, study: StudyRecord) -> str:
         from sweeper.report import page
 
         if not page.has_plotly():
-            return f"pip install 'sweeper[report]', then {command}"
+            return f"pip install 'sweeper-hpo[report]', then {command}"
         file = page.default_file([study])
         page.write(store, [study], file)
         return place(file)
