@@ -35,9 +35,7 @@ TEXTS = (
     "Makefile",
     "constraints.txt",
 )
-NOT_SOURCE = shutil.ignore_patterns(
-    ".*", "__pycache__", "*.egg-info", "build", "dist", "runs", "outputs", "multirun", "mlruns", "wandb"
-)
+FOLDERS = (*PACKAGES, "conf", "docs", "experiments", "tests")
 
 INSTALLED = re.compile(r"""(?:\bpip3?|\$\(PIP\)) install((?: +(?:'[^'\n]*'|"[^"\n]*"|[\w./=@+-]+))+)""")
 """Its arguments."""
@@ -157,7 +155,11 @@ def call(*command: object, folder: Path, **environment: str) -> str:
 def built(tmp_path_factory) -> Path:
     """A folder with the source distribution, and the wheel that is made of it."""
     folder = tmp_path_factory.mktemp("built")
-    shutil.copytree(ROOT, folder / "source", ignore=NOT_SOURCE)
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, folder / "source" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ROOT.glob("[!.]*"):
+        if file.is_file():
+            shutil.copy(file, folder / "source")
     backend = "import sys; from setuptools import build_meta; getattr(build_meta, sys.argv[1])(sys.argv[2])"
     call(sys.executable, "-c", backend, "build_sdist", folder, folder=folder / "source")
     (packed,) = folder.glob("*.tar.gz")
@@ -182,7 +184,7 @@ def environment(built) -> Path:
 
 def sources() -> set[str]:
     found = (path for name in PACKAGES for path in (ROOT / name).rglob("*") if path.is_file())
-    return {str(path.relative_to(ROOT)) for path in found if "__pycache__" not in path.parts}
+    return {str(path.relative_to(ROOT)) for path in found if path.suffix != ".md" and "__pycache__" not in path.parts}
 
 
 @pytest.mark.slow
