@@ -19,6 +19,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from sweeper.words.version import VERSION as __version__
+
 _HOME = {  # and `__init__.pyi` says it to type checkers
     "Categorical": "search.space",
     "Failure": "words.records",
@@ -38,7 +40,6 @@ _HOME = {  # and `__init__.pyi` says it to type checkers
     "run": "sweep.run",
 }
 
-__version__ = "0.1.0"
 __all__ = [*_HOME, "__version__"]
 
 

@@ -24,6 +24,14 @@ POSTGRES = os.environ.get("SWEEPER_TEST_POSTGRES")
 """A server's URL, as postgresql://user@localhost/name: the store's contract is then tested on it too."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def on_path():
+    """As in an activated environment: what is printed says `sweeper` and `python` by their names."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+        yield
+
+
 @pytest.fixture
 def forked(monkeypatch):
     """Whatever sweeper starts as a Python of its own is forked: the same program, whose imports cost seconds."""

@@ -158,7 +158,7 @@ def test_what_cannot_be_tested_is_said(folder: Path) -> None:
 
 def test_without_matplotlib_a_plot_is_refused_before_the_training(folder: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert "pip install 'sweeper[plots]'" in ask("--plot", "lr.png", "plain.py", "1000", code=1)
+    assert "pip install 'sweeper-hpo[plots]'" in ask("--plot", "lr.png", "plain.py", "1000", code=1)
 
 
 def test_the_command_needs_no_torch(folder: Path) -> None:

@@ -389,7 +389,7 @@ def test_parquet_needs_pyarrow(filled: str, words: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     asked = words.split() if "export" in words else [*words.split(), "--format", "parquet"]
     result = ask(*asked, code=1)
-    assert "pip install 'sweeper[parquet]'" in result.stderr
+    assert "pip install 'sweeper-hpo[parquet]'" in result.stderr
     assert result.stdout == ""
 
 

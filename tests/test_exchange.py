@@ -550,7 +550,7 @@ def test_a_taken_port_is_said(served, filled):
 def test_without_the_package_the_cure_is_said(url, filled, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     result = CliRunner().invoke(app, ["dashboard", "--optuna", "--store", url])
-    assert (result.exit_code, "pip install 'sweeper[dashboard]'" in result.output) == (1, True)
+    assert (result.exit_code, "pip install 'sweeper-hpo[dashboard]'" in result.output) == (1, True)
 
 
 @pytest.mark.skipif(not has_dashboard, reason="needs optuna-dashboard")

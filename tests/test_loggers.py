@@ -293,7 +293,7 @@ def test_an_unknown_name_gets_the_list_of_the_known_ones(run, tmp_path):
 
 def test_a_tool_that_is_not_installed_is_said_with_its_cure(monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install 'sweeper\[wandb\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'sweeper-hpo\[wandb\]'"):
         asked(["wandb"])
 
 

@@ -314,7 +314,7 @@ def test_a_server_without_its_driver_is_told_with_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)  # as if it were not installed
     line = refusal("postgresql://nobody:secret@127.0.0.1:1/none")
     assert "secret" not in line
-    assert "sweeper[postgres]" in line
+    assert "sweeper-hpo[postgres]" in line
 
 
 def test_a_server_out_of_reach_is_a_store_error():

@@ -12,9 +12,14 @@ from sweeper.words.errors import StoreError
 from sweeper.words.records import StudyRecord
 
 
-def of_trial(study: StudyRecord, trial: Mapping[str, Any]) -> str | None:
-    """The line that trains one trial again; None: it has no parameters yet, or its study no script."""
-    return train_command(study, trial["params"], trial["seed"], trial["threads"]) if trial.get("params") else None
+def of_trial(study: StudyRecord, trial: Mapping[str, Any], *, elsewhere: bool = False) -> str | None:
+    """The line that trains one trial again; None: it has no parameters yet, or its study no script.
+
+    `elsewhere`: for a page that other shells read.
+    """
+    if not trial.get("params"):
+        return None
+    return train_command(study, trial["params"], trial["seed"], trial["threads"], elsewhere=elsewhere)
 
 
 def of_best(store: Store, study: StudyRecord, numbers: Sequence[int], *, confirmed: bool) -> list[str]:

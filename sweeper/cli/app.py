@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-import sweeper
 from sweeper.report.formats import Format, refuse_parquet
+from sweeper.words import program
 from sweeper.words.errors import ConfigError, SweeperError
+from sweeper.words.version import VERSION
 
 if TYPE_CHECKING:
     from sweeper.store.connection import Store
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 class Commands(TyperGroup):
     """Says a SweeperError as one line and ends with exit code 1."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Usage and hints say the program as it can be typed here; a shell completes it by its plain name."""
+        completes = {"--install-completion", "--show-completion"} & set(args)
+        return super().make_context(info_name if completes else program.sweeper(), args, parent, **extra)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -40,7 +46,7 @@ app = typer.Typer(
 
 def _say_version(asked: bool) -> None:
     if asked:
-        print(f"sweeper {sweeper.__version__}")
+        print(f"sweeper {VERSION}")
         raise typer.Exit
 
 

@@ -12,6 +12,7 @@ import typer
 from sweeper.cli.app import In, app
 from sweeper.cli.printing import tell
 from sweeper.report.formats import Format
+from sweeper.words.program import python
 
 if TYPE_CHECKING:
     from sweeper.check import Ramp
@@ -75,7 +76,7 @@ def _lr(script: Path, overrides: list[str], ramp: Ramp, plot: Path | None, forma
 
     if plot is not None:
         report.figures()  # before the training, not after it
-    words = plain(shlex.join(["python", place(script), *overrides]))
+    words = plain(f"{python()} {shlex.join([place(script), *overrides])}")
     print(f"{ramp.repeats} ramps of {ramp.steps} steps: {words}", file=sys.stderr, flush=True)
     found = checks.lr_of_script(script, overrides, ramp)
     curve = zip(found.found.rates, found.found.losses, found.found.smooth, strict=True)

@@ -49,7 +49,7 @@ def check_installed() -> None:
     """Raises ConfigError where Optuna's dashboard is not installed."""
     if importlib.util.find_spec("optuna_dashboard") is None:
         raise ConfigError(
-            "Optuna's dashboard is a package of its own, and is not installed: pip install 'sweeper[dashboard]'."
+            "Optuna's dashboard is a package of its own, and is not installed: pip install 'sweeper-hpo[dashboard]'."
         )
 
 

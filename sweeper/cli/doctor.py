@@ -12,6 +12,7 @@ from sweeper.cli.app import DEFAULT_STORE, In, StoreUrl, app
 from sweeper.cli.printing import tell
 from sweeper.report.formats import Format
 from sweeper.words.errors import SweeperError
+from sweeper.words.program import typed
 
 if TYPE_CHECKING:
     from sweeper.check.doctor import Finding, Repair
@@ -61,12 +62,12 @@ def _show(found: list[Finding], format: Format, store: str, study: str | None) -
 def _repair(repairs: list[Repair], yes: bool) -> None:
     """On stderr, so that the answer on stdout stays what it is."""
     for repair in repairs:
-        print("\n  ".join([repair.text, *repair.names]), file=sys.stderr)
+        print("\n  ".join([typed(repair.text), *repair.names]), file=sys.stderr)
     if not yes and not typer.confirm(f"Do {'this' if len(repairs) == 1 else f'these {len(repairs)}'}?", err=True):
         print("Nothing was changed.", file=sys.stderr)
         raise typer.Exit(1)
     for repair in repairs:
         try:
-            print(repair.do(), file=sys.stderr)
+            print(typed(repair.do()), file=sys.stderr)
         except (SweeperError, OSError) as error:
             print(f"not done: {repair.text}: {error}", file=sys.stderr)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sweeper.analysis.progress import Progress
 from sweeper.words.numbers import counted
+from sweeper.words.program import typed
 from sweeper.words.records import StudyRecord, StudyState
 
 
@@ -16,11 +17,14 @@ def of_state(progress: Progress, again: Sequence[str] = ()) -> str:
     """
     if progress.state is StudyState.PAUSED:
         ends = f"{_train_on(progress)}, then their workers wait" if progress.workers else "no worker is alive"
-        return f"The study {progress.study} is paused: {ends}. `sweeper resume` opens it, and so does the same command."
+        return typed(
+            f"The study {progress.study} is paused: {ends}. `sweeper resume` opens it, and so does the same command."
+        )
     if progress.state is StudyState.STOPPED:
         ends = f"{_train_on(progress)}, then their workers leave" if progress.workers else "no worker is alive"
         cut = " (Ctrl-C in the sweep hands them back after their epoch)" if progress.workers else ""
-        return f"The study {progress.study} is stopped: {ends}{cut}. `sweeper resume` or the same command opens it."
+        opens = typed("`sweeper resume` or the same command opens it")
+        return f"The study {progress.study} is stopped: {ends}{cut}. {opens}."
     count = len(progress.workers)
     goes_on = f"{counted(count, 'worker')} go{'es' if count == 1 else ''} on" if count else _next_start()
     devices = f", {', '.join(again)} tr{'ies' if len(again) == 1 else 'y'} again" if again else ""
@@ -63,7 +67,7 @@ def of_workers(study: StudyRecord, progress: Progress, wanted: int) -> str:
 
 def of_hiding(study: str, numbers: Sequence[int], *, hidden: bool) -> str:
     if hidden:
-        return (
+        return typed(
             f"{_listed(numbers)} of {study} hidden: not among the best, and samplers are told nothing of it; `sweeper "
             "trials` and `show` have it still. `sweeper unhide` takes it back."
         )
@@ -77,7 +81,7 @@ def _train_on(progress: Progress) -> str:
 
 def _taken(progress: Progress) -> str:
     if progress.state is StudyState.PAUSED:
-        return "the study is paused, `sweeper resume` goes on"
+        return typed("the study is paused, `sweeper resume` goes on")
     if progress.workers:
         return f"the next of {counted(len(progress.workers), 'worker')} that is free takes it"
     return _next_start()

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from sweeper.cli.app import DEFAULT_STORE, StoreUrl, app
+from sweeper.store.address import options
+from sweeper.words.program import typed
 
 
 @app.command("import")
@@ -27,6 +29,7 @@ def import_(
     from sweeper.engine import intake
     from sweeper.store.connection import Store
 
-    found = intake.read(source, study)
-    record = found.add(Store(store, create=True), name)
-    print(f"{record.next_number} trials of {found.name} in {record.name}: sweeper best --study {record.name}")
+    found, opened = intake.read(source, study), Store(store, create=True)
+    record = found.add(opened, name)
+    command = typed(f"sweeper best {options(opened, record.name)}")
+    print(f"{record.next_number} trials of {found.name} in {record.name}: {command}")

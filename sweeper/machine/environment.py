@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.machine import devices
+from sweeper.words.version import VERSION
 
-PACKAGES = ("torch", "numpy", "sweeper")
+PACKAGES = ("torch", "numpy")
 
 
 def now(device: str) -> dict[str, str | int | None]:
@@ -21,6 +22,7 @@ def now(device: str) -> dict[str, str | int | None]:
     return {
         "python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
+        "sweeper": VERSION,
         "threads": torch.get_num_threads() if torch else _threads_asked(),
         "device": device,
         "gpu": _gpu() if device.startswith("cuda") else None,

@@ -1,7 +1,7 @@
 """How busy a worker's device is, for its beat: a GPU's load and memory, or the share of the CPU that its process uses.
 
-A GPU is asked by NVML (`pip install "sweeper[gpu]"`), never by torch; what cannot be known is None, and nothing that
-goes wrong in here disturbs a beat.
+A GPU is asked by NVML (`pip install 'sweeper-hpo[gpu]'`), never by torch; what cannot be known is None, and nothing
+that goes wrong in here disturbs a beat.
 """
 
 from __future__ import annotations

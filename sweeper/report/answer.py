@@ -56,7 +56,7 @@ def collect(store: Store, digest: Digest) -> Answer:
         value=trial.get("value"),
         setting=tuple((name, number(value)) for name, value in params.items()),
         points=tuple((word, tuple(said)) for word, said in points if said),
-        command=of_trial(study, trial),
+        command=of_trial(study, trial, elsewhere=True),
     )
 
 

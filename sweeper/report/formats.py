@@ -66,7 +66,7 @@ def parquet_of(frame: pd.DataFrame) -> bytes:
 def refuse_parquet() -> None:
     """Raises ConfigError where Parquet cannot be written; asked before the work, and pyarrow is not imported for it."""
     if importlib.util.find_spec("pyarrow") is None:
-        cure = "pip install 'sweeper[parquet]', or ask for csv or json"
+        cure = "pip install 'sweeper-hpo[parquet]', or ask for csv or json"
         raise ConfigError(f"Parquet needs pyarrow, which is not installed: {cure}.")
 
 

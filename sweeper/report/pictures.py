@@ -50,7 +50,8 @@ def figures() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ConfigError("--plots needs matplotlib, which is not installed: pip install 'sweeper[plots]'.") from None
+        cure = "pip install 'sweeper-hpo[plots]'"
+        raise ConfigError(f"--plots needs matplotlib, which is not installed: {cure}.") from None
     return Figure
 
 

@@ -172,7 +172,7 @@ def train(
 def _command(before: rerun.Before, seed: int, script: Path, more: Sequence[str]) -> str:
     import shlex
 
-    line = train_command(before.study, before.row["params"], seed, before.threads, script=script)
+    line = train_command(before.study, before.row["params"], seed, before.threads, script=script, elsewhere=True)
     return " ".join([str(line), *map(shlex.quote, more)])
 
 

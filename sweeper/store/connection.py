@@ -81,7 +81,7 @@ class Store:
             try:
                 return sa.create_engine(self.url, pool_pre_ping=True)
             except ModuleNotFoundError:
-                raise StoreError("A PostgreSQL store needs psycopg: pip install 'sweeper[postgres]'.") from None
+                raise StoreError("A PostgreSQL store needs psycopg: pip install 'sweeper-hpo[postgres]'.") from None
         if self.read_only:
             engine = sa.create_engine("sqlite://", creator=lambda: look_only(self.path), poolclass=sa.NullPool)
             sa.event.listen(engine, "begin", _begin)
@@ -253,7 +253,7 @@ def _refuse_version(version: int | None, address: str) -> None:
     if version > schema.SCHEMA_VERSION:
         raise StoreError(
             f"This sweeper reads stores up to version {schema.SCHEMA_VERSION}, but {address} has version {version}: a "
-            "newer sweeper wrote it; upgrade (pip install -U sweeper) or name another store=…"
+            "newer sweeper wrote it; upgrade sweeper-hpo or name another store=…"
         )
 
 

@@ -31,6 +31,7 @@ from sweeper.search.completion import is_complete
 from sweeper.search.grammar import Parsed, parse
 from sweeper.search.plans import make_plan
 from sweeper.store import reads
+from sweeper.store.address import options
 from sweeper.store.connection import Store, default_url
 from sweeper.sweep.config import FrozenConfig, HydraTask
 from sweeper.sweep.gate import look_before, wanted
@@ -87,7 +88,7 @@ class Multirun:
             study = reads.study(store, study.name)
             if study.state == StudyState.STOPPED:
                 leave_report(store, study)  # it says why
-            self._check_ending(study, is_complete(store, study, settings.plan))
+            self._check_ending(store, study, is_complete(store, study, settings.plan))
         return self._summary(store, study)
 
     @property
@@ -203,7 +204,7 @@ class Multirun:
             hydra_context=without_callbacks, task_function=task, config=config
         )
 
-    def _check_ending(self, study: StudyRecord, complete: bool) -> None:
+    def _check_ending(self, store: Store, study: StudyRecord, complete: bool) -> None:
         if study.state == StudyState.OPEN and not complete:
             print(
                 f"Interrupted: {study.name!r} is safe in its store. The same command again goes on where it was.",
@@ -213,7 +214,7 @@ class Multirun:
         if study.state == StudyState.STOPPED:
             raise SweeperError(
                 f"The sweep {study.name!r} was stopped: {str(study.message).rstrip('.')}. `sweeper failures "
-                f"--study {study.name}` tells where. Mend the cause; the same command again goes on."
+                f"{options(store, study.name)}` tells where. Mend the cause; the same command again goes on."
             )
 
     def _summary(self, store: Store, study: StudyRecord) -> list[TrialRecord]:

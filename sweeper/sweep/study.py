@@ -164,7 +164,7 @@ class Study:
     def report(self, file: str | Path | None = None) -> Path:
         """Write the study as one HTML page, by default `report.html` beside its trials, and say where it is.
 
-        Raises ConfigError without plotly (`pip install 'sweeper[report]'`), or where the file cannot be written.
+        Raises ConfigError without plotly (`pip install 'sweeper-hpo[report]'`), or where the file cannot be written.
         """
         from sweeper.report.html import page
 

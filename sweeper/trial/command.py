@@ -13,6 +13,7 @@ from typing import Any
 
 from sweeper.trial.handle import SEED
 from sweeper.words.numbers import place
+from sweeper.words.program import python
 from sweeper.words.records import StudyRecord
 
 
@@ -23,18 +24,21 @@ def train_command(
     threads: int | None = None,
     *,
     script: Path | None = None,
+    elsewhere: bool = False,
 ) -> str | None:
     """`SWEEPER_SEED=… python SCRIPT fixed overrides, groups, parameters`.
 
     `threads`: what torch had in the trial's worker; another number does not sum in the same order, and the last digits
-    differ. None for a study of the Python API: its function is no command.
+    differ. `elsewhere`: for a page that other shells read, where `python` stands for whatever is called so there. None
+    for a study of the Python API: its function is no command.
     """
     path = script or (study.config.get("script") or {}).get("path")
     if not path or "variants" not in study.config:
         return None
     surroundings = {"OMP_NUM_THREADS": threads, SEED: seed}
     words = [f"{name}={value}" for name, value in surroundings.items() if value is not None]
-    return " ".join([*words, *map(shlex.quote, ["python", place(path), *train_overrides(study, params)])])
+    words.append("python" if elsewhere else python())
+    return " ".join([*words, *map(shlex.quote, [place(path), *train_overrides(study, params)])])
 
 
 def train_overrides(study: StudyRecord, params: Mapping[str, Any]) -> list[str]:

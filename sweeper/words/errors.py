@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from sweeper.words.program import typed
+
 
 class SweeperError(Exception):
     """Root of every error that `sweeper` raises on purpose; the command line prints it without a traceback."""
+
+    def __str__(self) -> str:
+        return typed(super().__str__())
 
 
 class SpaceError(SweeperError, ValueError):

@@ -74,8 +74,8 @@ def test_without_plotly_the_cure_is_said(store, monkeypatch: pytest.MonkeyPatch)
     sweeps.study(store)
 
     def missing() -> str:
-        raise ConfigError("pip install 'sweeper[report]'")
+        raise ConfigError("pip install 'sweeper-hpo[report]'")
 
     monkeypatch.setattr(page, "plotly", missing)
-    with pytest.raises(ConfigError, match="sweeper\\[report\\]"):
+    with pytest.raises(ConfigError, match="sweeper-hpo\\[report\\]"):
         live_page.serve(store, [reads.study(store)], 0)

@@ -216,7 +216,7 @@ def test_without_plotly_the_command_says_how_to_get_it(here: str, monkeypatch) -
     monkeypatch.setitem(sys.modules, "plotly", None)
     done = CliRunner().invoke(app, ["report", "--store", here])
     assert done.exit_code == 1
-    assert "pip install 'sweeper[report]'" in done.output
+    assert "pip install 'sweeper-hpo[report]'" in done.output
 
 
 def test_a_file_that_cannot_be_written_is_said_in_one_line(store, tmp_path: Path, monkeypatch) -> None:
@@ -242,7 +242,7 @@ def test_a_sweep_leaves_its_report(here: str, store, monkeypatch) -> None:
 
 def test_a_sweep_without_plotly_says_how_to_get_the_report(here: str, store, monkeypatch) -> None:
     monkeypatch.setattr(page, "has_plotly", lambda: False)
-    assert left(store).startswith("Report: pip install 'sweeper[report]', then sweeper report --study digits")
+    assert left(store).startswith("Report: pip install 'sweeper-hpo[report]', then sweeper report --study digits")
 
 
 def test_a_report_that_fails_harms_no_sweep(here: str, store, monkeypatch) -> None:
@@ -263,10 +263,9 @@ def test_the_main_plots_are_files_too(store, tmp_path: Path) -> None:
 
 
 def test_pictures_need_matplotlib(here: str, store, tmp_path: Path, monkeypatch) -> None:
-    from sweeper.report import pictures
 
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ConfigError, match=r"pip install 'sweeper\[plots\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'sweeper-hpo\[plots\]'"):
         pictures.write(store, reads.study(store), tmp_path / "plots")
 
 

@@ -82,7 +82,7 @@ def _named(name: str) -> type[Logger]:
     package = importlib.util.find_spec(name)
     if package is None or package.origin is None:  # a mere folder of that name, as W&B makes them, is no package
         raise ConfigError(
-            f"The logger {name} needs the package {name}, which is not here: pip install 'sweeper[{name}]'."
+            f"The logger {name} needs the package {name}, which is not here: pip install 'sweeper-hpo[{name}]'."
         )
     return NAMES[name]
 

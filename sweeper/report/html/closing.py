@@ -9,6 +9,7 @@ from sweeper.report.terminal import tables
 from sweeper.store.address import options
 from sweeper.store.connection import Store
 from sweeper.words.numbers import line, place
+from sweeper.words.program import typed
 from sweeper.words.records import StudyRecord
 
 log = logging.getLogger("sweeper")
@@ -16,7 +17,7 @@ log = logging.getLogger("sweeper")
 
 def leave_report(store: Store, study: StudyRecord, stream: IO[str] | None = None) -> None:
     """Write it, and say where it is or how to get it. Nothing that goes wrong with it harms the sweep."""
-    tables.page(stream).print(f"Report: {_written(store, study)}", soft_wrap=True)
+    tables.page(stream).print(f"Report: {typed(_written(store, study))}", soft_wrap=True)
 
 
 def _written(store: Store, study: StudyRecord) -> str:
@@ -25,7 +26,7 @@ def _written(store: Store, study: StudyRecord) -> str:
         from sweeper.report.html import page
 
         if not page.has_plotly():
-            return f"pip install 'sweeper[report]', then {command}"
+            return f"pip install 'sweeper-hpo[report]', then {command}"
         file = page.default_file([study])
         page.write(store, [study], file)
         return place(file)

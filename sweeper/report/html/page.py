@@ -60,7 +60,7 @@ def plotly() -> str:
         found = resources.files("plotly") / "package_data" / "plotly.min.js"
         return found.read_text(encoding="utf-8")
     except (ImportError, FileNotFoundError):
-        raise ConfigError("A report needs plotly, which is not installed: pip install 'sweeper[report]'.") from None
+        raise ConfigError("A report needs plotly, which is not installed: pip install 'sweeper-hpo[report]'.") from None
 
 
 def page(store: Store, studies: Sequence[StudyRecord], scripts: str) -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 from sweeper.store.address import options
 from sweeper.store.connection import Store
 from sweeper.words.numbers import place, plain, reason
+from sweeper.words.program import typed
 from sweeper.words.records import StudyRecord
 
 TAIL_LINES = 8
@@ -24,7 +25,7 @@ def draw(store: Store, study: StudyRecord, causes: Sequence[Mapping[str, Any]]) 
     """A block for each cause; print it with `crop=False`, so that paths stay whole."""
     parts = [line for cause in causes for line in (*_block(cause), Text())]
     asked = options(store, study.name)
-    return Group(*parts, Text(f"one of them: sweeper show N {asked}", style="dim"), _again(causes, asked))
+    return Group(*parts, Text(typed(f"one of them: sweeper show N {asked}"), style="dim"), _again(causes, asked))
 
 
 def _block(cause: Mapping[str, Any]) -> list[Text]:
@@ -45,5 +46,5 @@ def _listed(found: Sequence[int]) -> str:
 
 
 def _again(causes: Sequence[Mapping[str, Any]], asked: str) -> Text:
-    command = f"sweeper retry --reason {causes[0]['failure']} {asked}"
+    command = typed(f"sweeper retry --reason {causes[0]['failure']} {asked}")
     return Text(f"after mending: {command}", style="dim", no_wrap=True, overflow="ignore")  # to be copied whole

@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from sweeper.words.numbers import duration, plain
+from sweeper.words.program import typed
 
 MARKS = {"fine": ("✓", "green"), "wrong": ("✗", "bold red"), "cannot tell": ("?", "yellow")}
 MARKS |= {"passes": MARKS["fine"], "fails": MARKS["wrong"]}
@@ -25,7 +26,7 @@ Row = Mapping[str, Any]
 
 def draw(rows: Sequence[Row], offer: str) -> RenderableType:
     """Print it with `crop=False`, so that paths stay whole. `offer`: the command that repairs."""
-    return Group(*(line for row in rows for line in _lines(row)), Text(), Text(ending(rows, offer)))
+    return Group(*(line for row in rows for line in _lines(row)), Text(), Text(ending(rows, typed(offer))))
 
 
 def drawn(rows: Sequence[Row]) -> RenderableType:
@@ -50,7 +51,7 @@ def brief(rows: Sequence[Row], seconds: float) -> RenderableType:
     wide = max((len(row["check"]) for row in rows), default=NAMES) + 2
     failed = [line for row in rows if row["verdict"] == "fails" for line in _lines(row, wide)]
     untold = ", ".join(row["check"] for row in rows if row["verdict"] == "cannot tell")
-    more = f" (not {untold}: sweeper check looks longer)" if untold else ""
+    more = typed(f" (not {untold}: sweeper check looks longer)") if untold else ""
     told = [plain(row["message"]) for row in rows if row["check"] == "cost" and row["verdict"] == "passes"]
     lines = [f"Checked in {duration(seconds)}: {verdict(rows)}{more}", *told]
     return Group(*failed, *(_whole(Text(line)) for line in lines))
@@ -72,7 +73,7 @@ def _lines(row: Row, names: int = NAMES) -> list[Text]:
     margin = " " * (names + 2)
     more = len(row["problems"]) - SHOWN
     problems = [*row["problems"][:SHOWN], *([f"… and {more} more"] if more > 0 else [])]
-    cure = [f"cure: {row['cure']}"] if row["cure"] else []
+    cure = [typed(f"cure: {row['cure']}")] if row["cure"] else []
     head = Text.assemble((mark, style), f" {row['check']:<{names}}{plain(row['message'])}")
     return [_whole(head), *(_whole(Text(f"{margin}{plain(text)}")) for text in problems + cure)]
 

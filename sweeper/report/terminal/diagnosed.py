@@ -9,6 +9,7 @@ from rich.text import Text
 
 from sweeper.analysis.diagnosis import Finding, Run, Severity, well
 from sweeper.words.numbers import plain
+from sweeper.words.program import typed
 from sweeper.words.records import StudyRecord
 
 STYLES = {Severity.BROKEN: "bold red", Severity.BAD: "yellow", Severity.HINT: "cyan"}
@@ -25,10 +26,11 @@ def lines(found: Sequence[Finding]) -> list[str]:
 def draw(title: str, found: Sequence[Finding], nothing: str) -> RenderableType:
     parts: list[RenderableType] = [Text(title, style="bold")]
     if not found:
-        parts.append(Text(plain(nothing)))
+        parts.append(Text(typed(plain(nothing))))
     for each in found:
         said = Text.assemble((f"{each.severity}  ", STYLES[each.severity]), plain(each.sentence))
-        parts += [Text(), said, Text(f"  try: {plain(each.cure)}"), Text(f"  after {plain(each.source)}", style="dim")]
+        cure = Text(typed(f"  try: {plain(each.cure)}"))
+        parts += [Text(), said, cure, Text(f"  after {plain(each.source)}", style="dim")]
     return Group(*parts)
 
 

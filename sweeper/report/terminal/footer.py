@@ -12,6 +12,7 @@ from sweeper.report.terminal import crew, tables
 from sweeper.report.terminal.plain import paused_line
 from sweeper.report.terminal.summary import failure_lines
 from sweeper.words.numbers import line, number, plain
+from sweeper.words.program import typed
 from sweeper.words.records import TrialRecord, TrialState
 
 INDENT = 8
@@ -182,5 +183,6 @@ def _borders(progress: Progress) -> list[tuple[str, str]]:
     short = dict(zip(names, tables.short_names(names), strict=True))
     told = [replace(each, parameter=short[each.parameter]).headline for each in progress.borders if each.crowds]
     if len(told) > BORDERS_SHOWN:
-        told[BORDERS_SHOWN - 1 :] = [f"{len(told) - BORDERS_SHOWN + 1} more edges are crowded: sweeper borders"]
+        more = len(told) - BORDERS_SHOWN + 1
+        told[BORDERS_SHOWN - 1 :] = [typed(f"{more} more edges are crowded: sweeper borders")]
     return [*(("border", text) for text in told), *(("moved", text) for text in progress.moves[-1:])]

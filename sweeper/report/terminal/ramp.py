@@ -129,7 +129,7 @@ def figures() -> Any:
         from matplotlib.figure import Figure
     except ImportError:
         raise ConfigError(
-            "--plot needs matplotlib: pip install 'sweeper[plots]'. The curve above needs nothing."
+            "--plot needs matplotlib: pip install 'sweeper-hpo[plots]'. The curve above needs nothing."
         ) from None
     return Figure
 

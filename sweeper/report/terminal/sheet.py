@@ -11,6 +11,7 @@ from rich.text import Text
 from sweeper.analysis import places
 from sweeper.report.terminal import tables
 from sweeper.words.numbers import duration, number, place, plain, reason, size, sparkline
+from sweeper.words.program import typed
 
 CURVE_LINES, CURVE_COLUMNS = 20, 40
 TRACEBACK_LINES = 15
@@ -161,7 +162,7 @@ def _kept(trial: Mapping[str, Any]) -> list[Text]:
 
 
 def _findings(trial: Mapping[str, Any]) -> list[Text]:
-    return [Text(plain(f"{found['sentence']} Try: {found['cure']}.")) for found in trial["findings"]]
+    return [Text(plain(f"{found['sentence']} Try: {typed(found['cure'])}.")) for found in trial["findings"]]
 
 
 def _log_end(trial: Mapping[str, Any]) -> list[Text]:

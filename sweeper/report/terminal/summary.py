@@ -15,6 +15,7 @@ from sweeper.store import reads, totals
 from sweeper.store.address import address, options
 from sweeper.store.connection import Store
 from sweeper.words.numbers import duration, line, plain, reason
+from sweeper.words.program import typed
 from sweeper.words.records import StudyRecord, TrialState
 
 TOP = 5
@@ -74,7 +75,8 @@ def border_lines(store: Store, study: StudyRecord) -> list[tuple[str, str]]:
         told = [("borders: the best trials crowd no edge of a range", "green")]
     if widened := sum(row["kind"] == "widened" for row in reads.move_rows(store, study.id)):
         times = "once" if widened == 1 else f"{widened} times"
-        told.append((f"ranges were widened {times}: sweeper stages {options(store, study.name)}", "yellow"))
+        command = typed(f"sweeper stages {options(store, study.name)}")
+        told.append((f"ranges were widened {times}: {command}", "yellow"))
     return [("", ""), *told] if told else []
 
 
@@ -111,10 +113,10 @@ def next_steps(
         steps.append(("Go on:", f"the same command with {budget_key}={more:g} runs exactly the rest"))
     elif progress.standing != "running":
         steps.append(("Go on:", "the same command goes on where it was"))
-    steps.append(("Ask:", f"sweeper best {asked}"))
+    steps.append(("Ask:", typed(f"sweeper best {asked}")))
     if progress.failures:
-        steps.append(("", f"sweeper failures {asked}"))
+        steps.append(("", typed(f"sweeper failures {asked}")))
     if best is not None:
-        steps.append(("", f"sweeper show {best} {asked}"))
+        steps.append(("", typed(f"sweeper show {best} {asked}")))
     steps.append(("Store:", address(store)))
     return steps
