@@ -19,8 +19,6 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from sweeper.words.version import VERSION as __version__
-
 _HOME = {  # and `__init__.pyi` says it to type checkers
     "Categorical": "search.space",
     "Failure": "words.records",
@@ -45,9 +43,10 @@ __all__ = [*_HOME, "__version__"]
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for: `import sweeper` alone costs nothing."""
-    if name not in _HOME:
+    home = "words.version" if name == "__version__" else _HOME.get(name)
+    if home is None:
         raise AttributeError(f"module 'sweeper' has no attribute {name!r}; it has {', '.join(_HOME)}")
-    return getattr(importlib.import_module(f"sweeper.{_HOME[name]}"), name)
+    return getattr(importlib.import_module(f"sweeper.{home}"), name)
 
 
 def __dir__() -> list[str]:

@@ -82,10 +82,10 @@ def test_every_extra_that_is_named_is_there():
 def test_the_version_is_said_once():
     assert "version" not in PROJECT
     assert PROJECT["dynamic"] == ["version"]
-    face = ast.parse((ROOT / "sweeper" / "__init__.py").read_text(encoding="utf-8"))
+    place = ast.parse((ROOT / "sweeper" / "words" / "version.py").read_text(encoding="utf-8"))
     assigned = {
         node.targets[0].id: node.value
-        for node in face.body
+        for node in place.body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
     assert ast.literal_eval(assigned["__version__"]) == sweeper.__version__  # so that setuptools need not import it
@@ -194,7 +194,7 @@ def test_the_wheel_holds_the_package_and_no_more(built):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert names == sources()
     assert {"sweeper/py.typed", "hydra_plugins/sweeper_hydra/sweeper.py"} <= names
-    assert any(name.endswith("assets/page.js") for name in names)
+    assert any(name.endswith("html/page.js") for name in names)
 
 
 @pytest.mark.slow

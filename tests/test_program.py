@@ -12,12 +12,11 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from sweeper import program
-from sweeper.analysis import diagnosed
 from sweeper.analysis.commands import train_command
 from sweeper.cli import app
-from sweeper.report.terminal import checkup
+from sweeper.report.terminal import checkup, diagnosed
 from sweeper.store import reads
+from sweeper.words import program
 from sweeper.words.errors import StoreError
 
 filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "report" / "filling.py")))
@@ -97,9 +96,9 @@ def test_a_link_on_the_path_will_do(environment, monkeypatch, tmp_path):
 
 def test_without_a_console_command_the_package_is_run(environment, monkeypatch):
     (environment / "sweeper").unlink()
-    assert program.sweeper() == ".venv/bin/python -m sweeper"
+    assert program.sweeper() == ".venv/bin/python -m sweeper.cli"
     monkeypatch.setenv("PATH", str(environment))
-    assert program.sweeper() == "python -m sweeper"
+    assert program.sweeper() == "python -m sweeper.cli"
 
 
 def test_a_path_is_quoted_for_the_shell(tmp_path, monkeypatch):
@@ -187,6 +186,6 @@ def test_findings_are_plain_until_they_are_drawn(environment, store, study):
 
 def test_the_package_runs_as_a_program():
     done = subprocess.run(
-        [sys.executable, "-m", "sweeper", "--version"], capture_output=True, text=True, check=True, cwd="/"
+        [sys.executable, "-m", "sweeper.cli", "--version"], capture_output=True, text=True, check=True, cwd="/"
     )
     assert done.stdout.startswith("sweeper ")

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from sweeper.report.formats import Format, refuse_parquet
 from sweeper.words import program
 from sweeper.words.errors import ConfigError, SweeperError
-from sweeper.words.version import VERSION
+from sweeper.words.version import __version__
 
 if TYPE_CHECKING:
     from sweeper.store.connection import Store
@@ -46,7 +46,7 @@ app = typer.Typer(
 
 def _say_version(asked: bool) -> None:
     if asked:
-        print(f"sweeper {VERSION}")
+        print(f"sweeper {__version__}")
         raise typer.Exit
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.machine import devices
-from sweeper.words.version import VERSION
+from sweeper.words.version import __version__
 
 PACKAGES = ("torch", "numpy")
 
@@ -22,7 +22,7 @@ def now(device: str) -> dict[str, str | int | None]:
     return {
         "python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
-        "sweeper": VERSION,
+        "sweeper": __version__,
         "threads": torch.get_num_threads() if torch else _threads_asked(),
         "device": device,
         "gpu": _gpu() if device.startswith("cuda") else None,

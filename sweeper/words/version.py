@@ -1,3 +1,3 @@
 """The version of this package, and the only place that says it."""
 
-VERSION = "0.1.0"
+__version__ = "0.1.0"

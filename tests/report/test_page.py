@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from sweeper.analysis.diagnosis import Finding, Kind, Severity
 from sweeper.cli import app
+from sweeper.report import pictures
 from sweeper.report.html import closing, page, trialtable
 from sweeper.store import reads
 from sweeper.words.errors import ConfigError, StoreError
