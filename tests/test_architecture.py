@@ -27,7 +27,7 @@ LAYERS = [
 """From the bottom up; a room imports from lower layers, or from its own without a circle."""
 
 APART = {"training"}
-"""Nothing but torch, NumPy and scikit-learn's data, and the errors."""
+"""Nothing but torch, NumPy and the errors."""
 
 TRAINERS = {"check", "ensemble", "handover"}
 """The rooms that hold the tools of `training` to a person's script, or to what it has trained."""
@@ -150,6 +150,10 @@ def test_sql_stays_in_the_store():
         and any(n.split(".")[0] == "sqlalchemy" for n in imports(module))
     }
     assert not strangers
+
+
+def test_no_room_knows_an_experiment():
+    assert not [name for module in modules() for name in imports(module) if name.split(".")[0] == "experiments"]
 
 
 def test_files_are_called_by_one_noun():

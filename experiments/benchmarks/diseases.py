@@ -25,18 +25,18 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from experiments import toys
 from sweeper.checkpoint import Checkpoint
 from sweeper.diagnosis import Run, of_trial
 from sweeper.errors import Diverged
 from sweeper.handle import Trial
-from sweeper.training import datasets
 from sweeper.training.data import Data
 from sweeper.training.goals import CLASSIFICATION
 from sweeper.training.monitors import Monitors
 from sweeper.trial import Direction, EpochReport, Failure
 
 HEALTHY = "healthy"
-DATA = {"digits": datasets.digits, "breast_cancer": datasets.breast_cancer, "diabetes": datasets.diabetes}
+DATA = {"digits": toys.digits, "breast_cancer": toys.breast_cancer, "diabetes": toys.diabetes}
 
 
 @dataclass(frozen=True)

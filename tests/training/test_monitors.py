@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from experiments import toys
 from sweeper.divergence import MONITORS, is_monitor
-from sweeper.training import datasets, models
+from sweeper.training import models
 from sweeper.training.learner import Learner
 from sweeper.training.monitors import MOST_LAYERS, STEPS, Monitors
 
@@ -455,7 +456,7 @@ def test_the_learner_watches_where_the_config_says_so():
     }
 
     def told(**more):
-        parts = (lambda c: models.build(c["model"]), lambda c: datasets.digits(**c["data"]["split"]))
+        parts = (lambda c: models.build(c["model"]), lambda c: toys.digits(**c["data"]["split"]))
         return Learner({**config, **more}, *parts, 0).epoch()
 
     watched = told(monitor=True)

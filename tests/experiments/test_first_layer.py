@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from experiments.first_layer import grid, png, save
 from sweeper.errors import ConfigError
-from sweeper.training.first_layer import grid, png, save
 
 
 def test_each_filter_is_a_tile_scaled_by_its_own_largest_weight():

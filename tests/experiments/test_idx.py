@@ -4,8 +4,8 @@ import struct
 import numpy as np
 import pytest
 
+from experiments.idx import mnist, read_idx
 from sweeper.errors import ConfigError
-from sweeper.training.mnist import mnist, read_idx
 
 SPLIT = {"val": 0.25, "test": 0.25, "seed": 0}
 
