@@ -10,19 +10,18 @@ python experiments/mnist.py data.root=FOLDER evaluate=runs/mnist/0007         a 
 from __future__ import annotations
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
-import sweeper
-from sweeper.training import final, first_layer, models
-from sweeper.training.choices import pick
+import first_layer
+import idx
+import training
+from sweeper.training import models
 from sweeper.training.data import Data
 from sweeper.training.learner import Learner
-from sweeper.training.mnist import mnist
-from sweeper.training.whole import whole
-from sweeper.trial.checkpoint import read
+from sweeper.trial.handle import Trial
 
-DATA = {"mnist": mnist}
+DATA = {"mnist": idx.mnist}
 
 
 def build(cfg: DictConfig) -> nn.Module:
@@ -31,25 +30,19 @@ def build(cfg: DictConfig) -> nn.Module:
 
 
 def data(cfg: DictConfig) -> Data:
-    """The data set, split by its seed and scaled; with `full_data` all of it but the test set is for training."""
-    found = pick("data", DATA, cfg.data.name)(cfg.data.root, **cfg.data.split, scaling=cfg.get("scaling"))
-    return whole(found) if cfg.get("full_data") else found
+    """Train, validation and test set; with `full_data` all but the test set is for training."""
+    found: Data = training.load(cfg, DATA, root=cfg.data.root)
+    return found
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="mnist")
 def train(cfg: DictConfig) -> None:
-    """Train, and report each epoch; or test a finished trial."""
-    if cfg.evaluate:
-        final.test(cfg.evaluate, build, data, OmegaConf.load, read)
-        return
-    trial = sweeper.current_trial()
-    seed = cfg.seed if trial.seed is None else trial.seed
-    learner = Learner(cfg, build, data, seed, trial.device)
-    for _ in trial.epochs(cfg.epochs, state=learner.state):
-        if learner.stopped:
-            break
-        trial.report(**learner.epoch())
+    """Train, and leave a picture of the first layer in the trial's folder."""
+
+    def draw(learner: Learner, trial: Trial) -> None:
         first_layer.save(learner.model, trial.folder / "first_layer.png", shape=cfg.data.inputs)
+
+    training.run(cfg, build, data, after_epoch=draw)
 
 
 if __name__ == "__main__":

@@ -9,18 +9,15 @@ python experiments/tabular.py experiment=diabetes evaluate=runs/diabetes/0007   
 from __future__ import annotations
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
-import sweeper
-from sweeper.training import datasets, final, models
-from sweeper.training.choices import pick
+import toys
+import training
+from sweeper.training import models
 from sweeper.training.data import Data
-from sweeper.training.learner import Learner
-from sweeper.training.whole import whole
-from sweeper.trial.checkpoint import read
 
-DATA = {"breast_cancer": datasets.breast_cancer, "diabetes": datasets.diabetes}
+DATA = {"breast_cancer": toys.breast_cancer, "diabetes": toys.diabetes}
 
 
 def build(cfg: DictConfig) -> nn.Module:
@@ -29,24 +26,14 @@ def build(cfg: DictConfig) -> nn.Module:
 
 
 def data(cfg: DictConfig) -> Data:
-    """The data set, split by its seed and scaled; with `full_data` all of it but the test set is for training."""
-    found = pick("data", DATA, cfg.data.name)(**cfg.data.split, scaling=cfg.get("scaling"))
-    return whole(found) if cfg.get("full_data") else found
+    """Train, validation and test set; with `full_data` all but the test set is for training."""
+    found: Data = training.load(cfg, DATA)
+    return found
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="tabular")
 def train(cfg: DictConfig) -> None:
-    """Train, and report each epoch; or test a finished trial."""
-    if cfg.evaluate:
-        final.test(cfg.evaluate, build, data, OmegaConf.load, read)
-        return
-    trial = sweeper.current_trial()
-    seed = cfg.seed if trial.seed is None else trial.seed
-    learner = Learner(cfg, build, data, seed, trial.device)
-    for _ in trial.epochs(cfg.epochs, state=learner.state):
-        if learner.stopped:
-            break
-        trial.report(**learner.epoch())
+    training.run(cfg, build, data)
 
 
 if __name__ == "__main__":

@@ -150,6 +150,10 @@ def test_imports_run_downward_and_only_where_they_may():
     assert all(ROOMS[other] < ROOMS[name] for name, others in MAY.items() for other in others if other != name)
 
 
+def test_no_room_knows_an_experiment():
+    assert not [name for module in modules() for name in imports(module) if name.split(".")[0] == "experiments"]
+
+
 def test_there_is_no_circle():
     graph: dict[str, set[str]] = defaultdict(set)
     for module in inside():

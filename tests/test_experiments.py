@@ -4,6 +4,7 @@ import functools
 import math
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import forks
@@ -12,6 +13,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
+from sweeper.retraining import parts as script
+from sweeper.retraining.handover import FULL
+from sweeper.store import reads
+from sweeper.store.connection import Store
 from sweeper.training import models, scaling
 from sweeper.training.data import Data, Examples
 from sweeper.training.goals import CLASSIFICATION, REGRESSION
@@ -19,6 +24,7 @@ from sweeper.training.learner import Learner
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
+SCRIPTS = ("digits.py", "mnist.py", "tabular.py")
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 CHOICES = [
     f"{group}={path.stem}"
@@ -115,6 +121,29 @@ def test_digits_trains_alone_and_is_tested(run_script, tmp_path):
     scores = dict(re.findall(r"(test_\w+): ([0-9.]+)", tested.stdout))
     assert set(scores) == {"test_loss", "test_accuracy"}
     assert float(scores["test_accuracy"]) > 0.8
+
+
+def test_workers_find_what_the_scripts_share(run_script, tmp_path):
+    swept = run_script("digits.py", "--multirun", "search=random", "budget=2", "epochs=1", "check=false")
+    assert swept.returncode == 0, swept.stderr
+    store = Store(f"sqlite:///{tmp_path}/runs/sweeper.db")
+    assert [record.epochs_done for record in reads.all_trials(store, reads.study(store, "digits").id)] == [1, 1]
+    store.close()
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_shows_its_network_and_its_data(name):
+    path = ROOT / "experiments" / name
+    script.check(path)
+    assert script.knows(path, FULL)
+
+
+def test_all_but_the_test_set_is_for_training_where_that_is_asked_for(monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    parts = script.parts(ROOT / "experiments" / "digits.py")
+    some, full = (parts.sets(composed(*more)) for more in ((), (f"++{FULL}=true",)))
+    assert len(full.train) == len(some.train) + len(some.val)
+    assert parts.build(composed())(some.val.inputs).shape == (len(some.val), 10)
 
 
 def test_diabetes_trains_alone(run_script):

@@ -25,8 +25,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from experiments import toys
 from sweeper.analysis.diagnosis import Run, of_trial
-from sweeper.training import datasets
 from sweeper.training.data import Data
 from sweeper.training.goals import CLASSIFICATION
 from sweeper.training.monitors import Monitors
@@ -36,7 +36,7 @@ from sweeper.words.errors import Diverged
 from sweeper.words.records import Direction, EpochReport, Failure
 
 HEALTHY = "healthy"
-DATA = {"digits": datasets.digits, "breast_cancer": datasets.breast_cancer, "diabetes": datasets.diabetes}
+DATA = {"digits": toys.digits, "breast_cancer": toys.breast_cancer, "diabetes": toys.diabetes}
 
 
 @dataclass(frozen=True)

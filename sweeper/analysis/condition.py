@@ -35,6 +35,9 @@ _QUOTED = re.compile(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|`([^`]+)`""")
 _ORDERS: dict[type, Callable[[Any, Any], bool]] = {
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge
 }  # fmt: skip
+_SAME: dict[type, Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq, ast.Is: operator.eq, ast.NotEq: operator.ne, ast.IsNot: operator.ne
+}  # fmt: skip
 _SUMS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv
 }  # fmt: skip
@@ -150,18 +153,12 @@ class _Reader:
             among = self._among(one, right)
             return among if isinstance(op, ast.In) else lambda row: not among(row)
         one, other = self._alike(one, self._term(right))
+        if isinstance(op, ast.Is | ast.IsNot) and not (other.literal and other.kind == NOTHING):
+            raise self._refusal("`is` stands before None alone", f"it stands before {other.text}", "write ==")
         a, b = one.of, other.of
-        if isinstance(op, ast.Eq | ast.Is):
-            self._only_none(op, other)
-            return lambda row: a(row) == b(row)
-        if isinstance(op, ast.NotEq | ast.IsNot):
-            self._only_none(op, other)
-            return lambda row: a(row) != b(row)
-        return _ordered(_ORDERS[type(op)], a, b)
-
-    def _only_none(self, op: ast.cmpop, term: _Term) -> None:
-        if isinstance(op, ast.Is | ast.IsNot) and not (term.literal and term.kind == NOTHING):
-            raise self._refusal("`is` stands before None alone", f"it stands before {term.text}", "write ==")
+        if same := _SAME.get(type(op)):
+            return lambda row: same(a(row), b(row))
+        return _of_both(_ORDERS[type(op)], a, b, missing=False)
 
     def _among(self, one: _Term, right: ast.expr) -> Of:
         if isinstance(right, ast.Tuple | ast.List | ast.Set):
@@ -172,7 +169,7 @@ class _Reader:
             if term.kind not in (_KINDS[str], NOTHING):
                 what = f"{term.text} is {term.kind}"
                 raise self._refusal("`in` is of a text in a text, or of a value in a list", what, "write (1, 2)")
-        return lambda row: one.of(row) is not None and inside.of(row) is not None and one.of(row) in inside.of(row)
+        return _of_both(lambda part, whole: part in whole, one.of, inside.of, missing=False)
 
     def _alike(self, one: _Term, other: _Term) -> tuple[_Term, _Term]:
         """Two terms that can be compared; a text beside a time is read as one."""
@@ -204,13 +201,11 @@ class _Reader:
             case ast.Name() | ast.Attribute():
                 return self._named(node)
             case ast.UnaryOp(op=ast.USub() | ast.UAdd() as op, operand=operand):
-                term = self._number(operand)
-                sign = -1 if isinstance(op, ast.USub) else 1
-                return _Term(
-                    lambda row: None if (value := term.of(row)) is None else sign * value, term.kind, term.text
-                )
+                term, sign = self._number(operand), _literal(-1 if isinstance(op, ast.USub) else 1)
+                return _Term(_of_both(operator.mul, sign.of, term.of), term.kind, term.text)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _SUMS:
-                return _sum(_SUMS[type(op)], self._number(left), self._number(right), ast.unparse(node))
+                one, other = self._number(left), self._number(right)
+                return _Term(_of_both(_SUMS[type(op)], one.of, other.of), _KINDS[int], ast.unparse(node))
             case ast.List(elts=elements) | ast.Tuple(elts=elements):
                 parts = [self._term(each) for each in elements]
                 return _Term(lambda row: [part.of(row) for part in parts], MIXED, ast.unparse(node))
@@ -244,28 +239,17 @@ def _kind(values: Iterable[Any]) -> str:
     return NOTHING if not kinds else kinds.pop() if len(kinds) == 1 else MIXED
 
 
-def _ordered(compare: Callable[[Any, Any], bool], a: Of, b: Of) -> Of:
-    def holds(row: int) -> bool:
-        one, other = a(row), b(row)
-        try:
-            return one is not None and other is not None and compare(one, other)
-        except TypeError:  # of a choice among texts and numbers
-            return False
-
-    return holds
-
-
-def _sum(reckon: Callable[[Any, Any], Any], left: _Term, right: _Term, text: str) -> _Term:
-    """Missing where a part is, or where it is divided by 0."""
+def _of_both(reckon: Callable[[Any, Any], Any], a: Of, b: Of, missing: Any = None) -> Of:
+    """`missing` where one of the two is, where they do not go together, and where it is divided by 0."""
 
     def value(row: int) -> Any:
-        one, other = left.of(row), right.of(row)
+        one, other = a(row), b(row)
         try:
-            return None if one is None or other is None else reckon(one, other)
+            return missing if one is None or other is None else reckon(one, other)
         except (TypeError, ArithmeticError):
-            return None
+            return missing
 
-    return _Term(value, _KINDS[int], text)
+    return value
 
 
 def _hint(text: str) -> str:

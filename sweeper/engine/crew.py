@@ -39,6 +39,12 @@ class WorkerTask:
     train: Callable[[Any], Any]
     slots: tuple[devices.Slot, ...]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is imported from beside a script is found where this arrives, whatever its launcher says of paths."""
+        import cloudpickle
+
+        return _arrived, (tuple(sys.path), cloudpickle.dumps((self.settings, self.train, self.slots)))
+
     def __call__(self, cfg: Any = None) -> str:
         from sweeper.trial.output import job_number, output_folder
 
@@ -70,6 +76,13 @@ class WorkerTask:
             if row["pid"] == pid and row["host"] == process.host():
                 claims.end_worker(store, row["id"], "died")
         store.close()
+
+
+def _arrived(path: Sequence[str], content: bytes) -> WorkerTask:
+    import cloudpickle
+
+    sys.path += [place for place in path if place not in sys.path]
+    return WorkerTask(*cloudpickle.loads(content))
 
 
 def worker_settings(store: Store, study: StudyRecord, plan: Plan, **more: Any) -> WorkerSettings:

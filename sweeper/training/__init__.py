@@ -8,7 +8,6 @@ data             examples, their split into train, validation and test, and what
 scaling          zero mean and unit spread, or from 0 to 1, fitted on the training set alone
 augmentation     images flipped, moved, turned, scaled, cropped and noisy, a batch at a time
 batches          shuffled batches out of memory, with a generator that a checkpoint can hold
-datasets, mnist  scikit-learn's digits, breast cancer and diabetes; MNIST from IDX files
 goals            classification and regression: the loss and the score of each
 losses           what is trained instead: smoothed or weighted classes, MAE, Huber
 activations      the nonlinearities by name
@@ -20,12 +19,9 @@ clipping         of gradients, by norm or by value
 regularisation   L1, L2, max-norm, and which weights they concern
 averaging        EMA and SWA: an average of the weights, evaluated in their place
 stopping         early, with the best weights
-seeds            one seed for every random generator
 loop             train one epoch, evaluate
 checks           what is looked at before a network is trained for long
 monitors         what a network does while it trains, as numbers for a report: what `sweeper diagnose` goes by
-first_layer      what the first layer looks for, as a picture
 lr_range, ramp   the learning-rate range test: on any function, under any PyTorch training
 learner          all of these for one training, from one config
-final            the one evaluation on the test set
 """

@@ -6,10 +6,12 @@ a default that leaves the training as it is, loss, regularisation, clipping, aug
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -28,7 +30,6 @@ from sweeper.training.data import Data
 from sweeper.training.loop import evaluate, train_epoch
 from sweeper.training.models import has_batch_norm
 from sweeper.training.monitors import Monitors
-from sweeper.training.seeds import seed_everything
 from sweeper.words.errors import ConfigError
 
 NONE = {"name": "none"}
@@ -134,3 +135,10 @@ class Learner:
 
     def _evaluated(self) -> dict[str, float]:
         return evaluate(self.averaging.network, self.data.val, self.data.goal, "val")
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and PyTorch (CPU and every GPU), so that weights, dropout and augmentation are repeatable."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # NumPy's old generator takes 32 bits
+    torch.manual_seed(seed)

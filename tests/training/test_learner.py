@@ -1,11 +1,14 @@
 import copy
+import random
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from sweeper.training import averaging, datasets, models
-from sweeper.training.learner import Learner
+from experiments import toys
+from sweeper.training import averaging, models
+from sweeper.training.learner import Learner, seed_everything
 from sweeper.trial import checkpoint
 from sweeper.words.errors import ConfigError
 
@@ -43,7 +46,7 @@ def one_thread():
 def learner(seed: int = 0, **groups) -> Learner:
     """`groups` stand beside CONFIG's or in their place."""
     config = {**CONFIG, **groups}
-    return Learner(config, lambda c: models.build(c["model"]), lambda c: datasets.digits(**c["data"]["split"]), seed)
+    return Learner(config, lambda c: models.build(c["model"]), lambda c: toys.digits(**c["data"]["split"]), seed)
 
 
 def test_it_learns_digits():
@@ -212,3 +215,20 @@ def test_lbfgs_falls_fast_and_takes_no_clipping():
 def test_validation_is_by_the_goals_own_loss_whatever_is_trained():
     training = learner(loss={"name": "cross_entropy", "label_smoothing": 0.5, "class_weights": None})
     assert training.epoch()["val_loss"] == pytest.approx(validation_loss(training.model, training), rel=1e-5)
+
+
+def draws() -> tuple[float, float, float]:
+    return random.random(), np.random.rand(), torch.rand(1).item()
+
+
+def test_every_generator_follows_the_seed():
+    seed_everything(3)
+    first = draws()
+    seed_everything(3)
+    assert draws() == first
+    seed_everything(4)
+    assert all(a != b for a, b in zip(draws(), first, strict=True))
+
+
+def test_a_seed_beyond_32_bits():
+    seed_everything(2**40 + 1)

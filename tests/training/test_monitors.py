@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sweeper.training import datasets, models
+from experiments import toys
+from sweeper.training import models
 from sweeper.training.learner import Learner
 from sweeper.training.monitors import MOST_LAYERS, STEPS, Monitors
 from sweeper.words.metrics import MONITORS, is_monitor
@@ -455,7 +456,7 @@ def test_the_learner_watches_where_the_config_says_so():
     }
 
     def told(**more):
-        parts = (lambda c: models.build(c["model"]), lambda c: datasets.digits(**c["data"]["split"]))
+        parts = (lambda c: models.build(c["model"]), lambda c: toys.digits(**c["data"]["split"]))
         return Learner({**config, **more}, *parts, 0).epoch()
 
     watched = told(monitor=True)

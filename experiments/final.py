@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
 from torch import nn
 
 from sweeper.training.averaging import weights
 from sweeper.training.data import Data
 from sweeper.training.loop import evaluate
+from sweeper.trial import checkpoint
 from sweeper.words.errors import CheckpointError, ConfigError
 
-# epoch=0005-val_loss=0.1234.pt; the metric is missing where the script reports none, and whatever was written after a
-# trial was taken up again is called epoch=0005-val_loss=0.1234-attempt=2.pt
-NAME = re.compile(r"epoch=(?P<epoch>\d+)(-(?P<metric>[^=]+)=(?P<value>[^=]+?))??(-attempt=\d+)?\.pt")
 
-
-def test(
-    folder: str | Path,
-    build: Callable[[Any], nn.Module],
-    data: Callable[[Any], Data],
-    load_config: Callable[[Path], Any],
-    read_checkpoint: Callable[[Path], Mapping[str, Any]],
-) -> dict[str, float]:
+def test(folder: str | Path, build: Callable[[Any], nn.Module], data: Callable[[Any], Data]) -> dict[str, float]:
     """Test loss and score of the trial in `folder`; prints them with the checkpoint that they belong to.
 
-    `build` and `data` are the training script's; `load_config` reads YAML and `read_checkpoint` a checkpoint with
-    `["state"]["model"]`, and with `["average"]` beside it if that is what was validated (averaging.py). They are
-    arguments because this package knows neither Hydra nor the sweep's files.
+    `build` and `data` are the script's. Of a checkpoint's state it takes "model", or the "average" beside it if that is
+    what was validated (averaging.py).
     """
-    config = load_config(_config_path(Path(folder)))
+    config: Any = OmegaConf.load(_config_path(Path(folder)))
     path = best_checkpoint(Path(folder), str(config.get("direction", "minimize")))
     model = build(config)
-    model.load_state_dict(weights(read_checkpoint(path)["state"]))
+    model.load_state_dict(weights(checkpoint.read(path)["state"]))
     sets = data(config)
     scores = evaluate(model, sets.open_test(), sets.goal, "test")
     print(f"checkpoint: {path}", *(f"{name}: {value:.4f}" for name, value in scores.items()), sep="\n")
@@ -44,7 +34,8 @@ def test(
 
 def best_checkpoint(folder: Path, direction: str) -> Path:
     """The checkpoint of the best metric in its file name, or the newest where the names hold none."""
-    paths = {path: match for path in folder.glob("checkpoints/*.pt") if (match := NAME.fullmatch(path.name))}
+    names = ((path, checkpoint.FILE_NAME.fullmatch(path.name)) for path in folder.glob("checkpoints/*.pt"))
+    paths = {path: match for path, match in names if match}
     if not paths:
         raise CheckpointError(
             f"A trial to test needs a checkpoint, but {folder / 'checkpoints'} holds none; train it first, "

@@ -1,6 +1,6 @@
 import pytest
 
-from sweeper.training import datasets
+from experiments import toys
 from sweeper.training.goals import CLASSIFICATION, REGRESSION
 
 SPLIT = {"val": 0.2, "test": 0.2, "seed": 0}
@@ -9,9 +9,9 @@ SPLIT = {"val": 0.2, "test": 0.2, "seed": 0}
 @pytest.mark.parametrize(
     ("load", "sizes", "inputs", "targets", "goal"),
     [
-        (datasets.digits, (1076, 361, 360), (64,), (), CLASSIFICATION),
-        (datasets.breast_cancer, (342, 113, 114), (30,), (), CLASSIFICATION),
-        (datasets.diabetes, (266, 88, 88), (10,), (1,), REGRESSION),
+        (toys.digits, (1076, 361, 360), (64,), (), CLASSIFICATION),
+        (toys.breast_cancer, (342, 113, 114), (30,), (), CLASSIFICATION),
+        (toys.diabetes, (266, 88, 88), (10,), (1,), REGRESSION),
     ],
 )
 def test_sizes_and_shapes(load, sizes, inputs, targets, goal):
@@ -24,11 +24,11 @@ def test_sizes_and_shapes(load, sizes, inputs, targets, goal):
 
 
 def test_the_same_split_every_time():
-    first, again = datasets.digits(**SPLIT), datasets.digits(**SPLIT)
+    first, again = toys.digits(**SPLIT), toys.digits(**SPLIT)
     assert first.val.inputs.equal(again.val.inputs)
     assert first.val.targets.equal(again.val.targets)
 
 
 def test_digits_have_ten_classes_in_each_set():
-    data = datasets.digits(**SPLIT)
+    data = toys.digits(**SPLIT)
     assert all(set(part.targets.tolist()) == set(range(10)) for part in (data.train, data.val, data.open_test()))

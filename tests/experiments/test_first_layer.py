@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sweeper.training.first_layer import grid, png, save
+from experiments.first_layer import grid, png, save
 from sweeper.words.errors import ConfigError
 
 

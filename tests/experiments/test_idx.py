@@ -4,7 +4,7 @@ import struct
 import numpy as np
 import pytest
 
-from sweeper.training.mnist import mnist, read_idx
+from experiments.idx import mnist, read_idx
 from sweeper.words.errors import ConfigError
 
 SPLIT = {"val": 0.25, "test": 0.25, "seed": 0}

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from sweeper.training import final
+from experiments import final
 from sweeper.training.data import Data, Examples
 from sweeper.training.goals import CLASSIFICATION
+from sweeper.trial import checkpoint
 from sweeper.words.errors import CheckpointError, ConfigError
 
 EXAMPLES = Examples(torch.eye(3), torch.arange(3))
@@ -41,23 +42,22 @@ def test_the_newest_where_the_names_hold_no_metric(tmp_path):
 
 def test_no_checkpoint_and_no_config_are_told(tmp_path):
     with pytest.raises(ConfigError, match=r"evaluate=FOLDER needs .*\.hydra/config\.yaml"):
-        final.test(tmp_path, lambda c: nn.Linear(3, 3), lambda c: None, json.loads, lambda p: {})
+        final.test(tmp_path, lambda c: nn.Linear(3, 3), lambda c: None)
     with pytest.raises(CheckpointError, match="checkpoints holds none"):
         final.best_checkpoint(trial_folder(tmp_path), "minimize")
 
 
 @pytest.mark.parametrize("averaged", [0, 7])
 def test_scores_of_the_best_checkpoint_on_the_test_set(tmp_path, capsys, averaged):
-    folder = trial_folder(tmp_path, "epoch=0001-m=0.2.pt")
+    folder = trial_folder(tmp_path)
     good, bad = ({"weight": torch.eye(3) * size, "bias": torch.zeros(3)} for size in (50, -50))
     average = {"n_averaged": torch.tensor(averaged), **{f"module.{name}": each for name, each in good.items()}}
     state = {"model": bad, "average": average} if averaged else {"model": good}
+    checkpoint.save(folder / "checkpoints", 1, state, metric="m", value=0.2)
     scores = final.test(
         folder,
         build=lambda config: nn.Linear(3, 3),
         data=lambda config: Data(EXAMPLES, EXAMPLES, CLASSIFICATION, lambda: EXAMPLES),
-        load_config=lambda path: json.loads(path.read_text()),
-        read_checkpoint=lambda path: {"state": state},
     )
     assert scores == {"test_loss": pytest.approx(0, abs=1e-6), "test_accuracy": 1.0}
     printed = capsys.readouterr().out
