@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import forks
 import lesson
+
+import forks
 
 APP = Path(__file__).parent / "app" / "torch_app.py"
 SURVIVABLE_KILLS = 1

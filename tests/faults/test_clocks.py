@@ -6,9 +6,10 @@ import os
 import signal
 
 import checker
-import forks
 import lesson
 import pytest
+
+import forks
 
 TRIALS, EPOCHS, WORKERS = 6, 4, 2
 DAY = 86_400.0

@@ -6,8 +6,9 @@ import json
 import os
 from pathlib import Path
 
-import forks
 import pytest
+
+import forks
 
 PROGRAM = Path(__file__).parent / "crash_points.py"
 LONG = os.environ.get("SWEEPER_FAULTS") == "long"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 import checker
-import forks
 import lesson
 import pytest
+
+import forks
 
 TRIALS, EPOCHS = 2, 6
 DIED_IN = 4

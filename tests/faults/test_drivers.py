@@ -6,9 +6,10 @@ import os
 import signal
 
 import checker
-import forks
 import lesson
 import pytest
+
+import forks
 
 TRIALS, EPOCHS, DRIVERS = 6, 4, 3
 

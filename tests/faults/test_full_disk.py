@@ -10,10 +10,11 @@ from contextlib import closing
 from pathlib import Path
 
 import checker
-import forks
 import full_disk
 import lesson
 import pytest
+
+import forks
 
 TRIALS, EPOCHS = full_disk.TRIALS, full_disk.EPOCHS
 DISK = "8m"

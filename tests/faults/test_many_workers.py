@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 
 import checker
-import forks
 import pytest
+
+import forks
 
 PROGRAM = Path(__file__).parent / "many_workers.py"
 POSTGRES = os.environ.get("SWEEPER_TEST_POSTGRES")

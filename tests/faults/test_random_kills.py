@@ -8,10 +8,11 @@ import time
 from collections import Counter
 
 import checker
-import forks
 import killer
 import lesson
 import pytest
+
+import forks
 
 LONG = os.environ.get("SWEEPER_FAULTS") == "long"
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import checker
-import forks
 import lesson
 import pytest
+
+import forks
 
 HOW = {"trials": 6, "epochs": 9, "search": "coarse_to_fine"}
 

@@ -1,19 +1,16 @@
 from __future__ import annotations
 
 import io
-import runpy
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+import filling
 from sweeper.analysis import causes
 from sweeper.report.terminal import causes as drawn
 from sweeper.report.terminal import tables
 from sweeper.store import corrections, fenced
 from sweeper.words.records import Failure, TrialState
-
-filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))
 
 
 @pytest.fixture

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import runpy
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+import sweeps
 from sweeper.report.html import live_page, page
 from sweeper.report.html.server import READ_ONLY
 from sweeper.store import reads
 from sweeper.words.errors import ConfigError
-
-sweeps = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "sweeps.py")))
 
 
 @pytest.fixture

@@ -5,15 +5,14 @@ from __future__ import annotations
 import io
 import json
 import re
-import runpy
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
+import sweeps
 from sweeper.analysis.diagnosis import Finding, Kind, Severity
 from sweeper.cli import app
 from sweeper.report import pictures
@@ -21,8 +20,6 @@ from sweeper.report.html import closing, page, trialtable
 from sweeper.store import reads
 from sweeper.words.errors import ConfigError, StoreError
 from sweeper.words.records import TrialState
-
-sweeps = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "sweeps.py")))
 
 
 class Read(HTMLParser):

@@ -1,19 +1,17 @@
 from __future__ import annotations
 
 import io
-import runpy
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+import filling
 from sweeper.analysis import sheet
 from sweeper.report.terminal import sheet as drawn
 from sweeper.store import fenced
 from sweeper.words.records import EpochReport
 
-filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))
 LAYERS = [f"grad_norm/encoder.blocks.{index}.attention" for index in range(20)]
 
 

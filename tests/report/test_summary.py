@@ -1,20 +1,17 @@
 from __future__ import annotations
 
 import io
-import runpy
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+import filling
 from sweeper.report.terminal.summary import final_summary
 from sweeper.store import writes
 from sweeper.trial.command import train_command
 from sweeper.words.records import StudyState
-
-filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))
 
 
 @pytest.fixture

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import doctest
 import itertools
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+import sweeps
 from sweeper.analysis import accounts, axes, curves, digest, importance, timeline
 from sweeper.report import answer
 from sweeper.report.html import parallel, plots
 from sweeper.store import attempts, reads, schema
-
-sweeps = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "sweeps.py")))
 
 
 @pytest.mark.parametrize("module", [curves, digest, parallel, plots, timeline])

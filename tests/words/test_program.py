@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
+import filling
 from sweeper.analysis.commands import train_command
 from sweeper.cli import app
 from sweeper.report.terminal import checkup, diagnosed
 from sweeper.store import reads
 from sweeper.words import program
 from sweeper.words.errors import StoreError
-
-filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "report" / "filling.py")))
 
 
 @pytest.fixture

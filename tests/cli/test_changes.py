@@ -4,23 +4,20 @@ import csv
 import io
 import json
 import os
-import runpy
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from typer.testing import CliRunner, Result
 
+import filling
 import sweeper
 from sweeper.cli import app
 from sweeper.store import reads
 from sweeper.words.records import Failure, StudyState, TrialState
-
-filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "report" / "filling.py")))
 
 MAIN = "from sweeper.cli import main; main()"
 

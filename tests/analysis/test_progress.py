@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+import filling
 from sweeper.analysis.progress import snapshot
 from sweeper.store import claims, schema, writes
 from sweeper.store.connection import Store
 from sweeper.words.records import Failure, StudyState, TrialState
-
-filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))
 
 
 @pytest.fixture

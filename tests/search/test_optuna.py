@@ -4,7 +4,6 @@ import importlib.util
 import json
 import math
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from optuna.trial import FrozenTrial, create_trial
 from optuna.trial import TrialState as OptunaState
 from typer.testing import CliRunner, Result
 
+import filling
 import sweeper
 from sweeper.cli import app, dashboard
 from sweeper.engine import intake
@@ -38,7 +38,6 @@ from sweeper.store.news import news
 from sweeper.words.errors import ConfigError, StoreError, StudyTaken
 from sweeper.words.records import EpochReport, Failure, TrialState
 
-filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "report" / "filling.py")))
 has_dashboard = importlib.util.find_spec("optuna_dashboard") is not None
 
 

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
+import filling
 import sweeper
 from sweeper.cli import app
 from sweeper.store import connection, reads, schema, writes
 from sweeper.store.connection import Store
 from sweeper.words.errors import StoreError
-
-filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "report" / "filling.py")))
 
 NOT_ROOT = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
 """Root may write what is read-only: so it lays that right down first."""

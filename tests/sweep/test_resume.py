@@ -9,10 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-import forks
 import pytest
 import torch
 
+import forks
 from sweeper.retraining.outcome import MEASURED
 from sweeper.store import reads
 from sweeper.store.connection import Store
@@ -20,7 +20,7 @@ from sweeper.trial.checkpoint import read
 from sweeper.words.errors import StoreError
 from sweeper.words.records import TrialState
 
-DIGITS = Path(__file__).parent.parent / "experiments" / "digits.py"
+DIGITS = Path(__file__).parents[2] / "experiments" / "digits.py"
 SETTINGS = ["check=false", "search=random", "budget=4", "epochs=12", "data.batch_size=16", "model.width=200"]
 """Small batches on a wide network: epochs of a few hundred milliseconds, so that kills meet every phase."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import forks
 import pytest
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
@@ -13,6 +12,7 @@ from hydra.test_utils import test_utils
 from hydra.test_utils.launcher_common_tests import IntegrationTestSuite, LauncherTestSuite
 from hydra.version import VersionBase
 
+import forks
 from hydra_plugins.sweeper_hydra.local import LocalLauncher
 
 pytestmark = pytest.mark.slow

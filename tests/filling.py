@@ -1,4 +1,4 @@
-"""Stores to ask: a study of 20 epochs a trial, written as its workers would; loaded by tests with `runpy`."""
+"""Stores to ask: a study of 20 epochs a trial, written as its workers would."""
 
 from __future__ import annotations
 

@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import forks
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
+import forks
 from sweeper.retraining import parts as script
 from sweeper.retraining.handover import FULL
 from sweeper.store import reads
@@ -22,7 +22,7 @@ from sweeper.training.data import Data, Examples
 from sweeper.training.goals import CLASSIFICATION, REGRESSION
 from sweeper.training.learner import Learner
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
 SCRIPTS = ("digits.py", "mnist.py", "tabular.py")
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))

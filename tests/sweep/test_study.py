@@ -1,18 +1,15 @@
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
+import filling
 from sweeper.store import corrections, fenced, writes
 from sweeper.sweep.study import Study, load_study
 from sweeper.words.errors import StoreError
 from sweeper.words.records import Direction, StudyState
-
-filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "report" / "filling.py")))
 
 UTC = "datetime64[us, UTC]"
 DTYPES = {

@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+import filling
 from sweeper.analysis.progress import snapshot
 from sweeper.cli import effects
 from sweeper.store import claims, reads, writes
 from sweeper.words.records import StudyState
-
-filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))
 
 
 @pytest.fixture

@@ -1,19 +1,16 @@
 from __future__ import annotations
 
 import json
-import runpy
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+import filling
 from sweeper.analysis import accounts, standing
 from sweeper.analysis.progress import snapshot
 from sweeper.report import accounts as words
 from sweeper.store import claims
 from sweeper.words.records import Failure, Load
-
-filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))
 
 SECONDS = accounts.Account(
     useful=71.0, failed={Failure.ERROR: 2.0, Failure.DIVERGED: 3.0}, repeated=0.2, overhead=15.8, idle=8.0

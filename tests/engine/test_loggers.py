@@ -343,7 +343,7 @@ def test_a_sweep_under_hydra_takes_them(tmp_path):
     pytest.importorskip("tensorboard")
     import forks
 
-    app = Path(__file__).parent / "apps" / "tiny.py"
+    app = Path(__file__).parent.parent / "apps" / "tiny.py"
     arguments = ["--multirun", "hydra/launcher=basic", "hydra.sweeper.tensorboard=true", "hydra.sweeper.budget=1"]
     arguments.append("hydra.sweeper.loggers=[nonsense]")
     refused = forks.script(app, *arguments, folder=tmp_path)

@@ -685,7 +685,7 @@ def test_json_refuses_what_it_does_not_know():
 def test_importing_the_space_loads_nothing_heavy():
     heavy = "hydra", "omegaconf", "torch", "optuna", "numpy", "pandas"
     code = f"import sys, sweeper.search.space; print([m for m in {heavy} if m in sys.modules])"
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 

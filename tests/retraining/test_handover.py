@@ -9,12 +9,12 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-import forks
 import pytest
 import torch
 from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
+import forks
 import sweeper
 from sweeper.cli import app
 from sweeper.retraining import parts as scripts

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import shutil
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
+import filling
 from sweeper.check import doctor
 from sweeper.check.doctor import Verdict, machine, storefile, workers
 from sweeper.cli import app
@@ -24,8 +24,6 @@ from sweeper.store import claims, connection, fenced, process, reads, schema, wr
 from sweeper.store.connection import Store
 from sweeper.words.errors import StoreError
 from sweeper.words.records import StudyState, TrialState
-
-filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "report" / "filling.py")))
 
 DEAD = 2**22 + 1
 """A process number that Linux gives to nobody."""
@@ -346,7 +344,7 @@ def test_a_real_worker_that_is_killed(url, tmp_path):
         os.kill(os.getpid(), signal.SIGKILL)
     """
     words = [sys.executable, "-c", "\n".join(map(str.strip, code.splitlines())), url]
-    died = subprocess.run([*words, str(Path(__file__).parent / "report" / "filling.py")], check=False)
+    died = subprocess.run([*words, str(Path(__file__).parent.parent / "filling.py")], check=False)
     assert died.returncode == -signal.SIGKILL
     assert set(wrong(url)) == {"workers"}
     ask("--fix", "--yes", "--store", url)
@@ -536,6 +534,7 @@ def test_a_sound_store_of_a_study_that_trains_hard_stays_sound(url, tmp_path):
         import runpy, sys
         from pathlib import Path
         from types import SimpleNamespace
+        sys.path.insert(0, str(Path(sys.argv[2]).parents[1]))
         tests = runpy.run_path(sys.argv[2])
         filling, tmp = tests["filling"], Path(sys.argv[3])
         store, study = filling.study(sys.argv[1], budget=10_000, folder=str(tmp / "runs" / "digits"))

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import runpy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+import filling
 from sweeper.analysis import lookout
 from sweeper.analysis.lookout import EVERY, Lookout
 from sweeper.analysis.progress import snapshot
@@ -14,8 +14,6 @@ from sweeper.search.space import SearchSpace
 from sweeper.search.verdict import MIN_TRIALS
 from sweeper.store import fenced, reads, schema, writes
 from sweeper.words.records import EpochReport, TrialState
-
-filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))
 
 
 @pytest.fixture

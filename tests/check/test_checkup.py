@@ -8,11 +8,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import forks
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+import forks
 from sweeper.check import check_script
 from sweeper.check.checkup import Checkup, Wish
 from sweeper.check.corners import corners, judged, words_of
@@ -31,7 +31,7 @@ from sweeper.sweep import gate
 from sweeper.training.lr_range import analyse, geometric
 from sweeper.words.errors import ConfigError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 MNIST = ROOT / "data" / "mnist"
 
 TRAIN = """

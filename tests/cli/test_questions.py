@@ -7,7 +7,6 @@ import importlib.util
 import io
 import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -16,14 +15,13 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner, Result
 
+import filling
 from sweeper.cli import app
 from sweeper.report import formats
 from sweeper.report.terminal import watch
 from sweeper.store import fenced
 from sweeper.sweep.study import load_study
 from sweeper.words.records import EpochReport, Failure, TrialState
-
-filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "report" / "filling.py")))
 
 
 @pytest.fixture

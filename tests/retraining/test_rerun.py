@@ -15,10 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import forks
 import pytest
 from typer.testing import CliRunner
 
+import forks
 import sweeper
 from sweeper.cli import app
 from sweeper.machine import devices

@@ -42,7 +42,7 @@ def test_a_search_may_be_a_mapping():
 
 @pytest.mark.parametrize("search", SEARCHES)
 def test_the_yaml_to_copy_says_what_the_package_has(search):
-    file = Path(__file__).parent.parent / "conf" / "search" / f"{search}.yaml"
+    file = Path(__file__).parents[2] / "conf" / "search" / f"{search}.yaml"
     assert make_plan(yaml.safe_load(file.read_text()), epochs=27) == make_plan(search, epochs=27)
 
 

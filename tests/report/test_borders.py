@@ -3,18 +3,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import runpy
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+import filling
 from sweeper.report.formats import as_csv, as_json
 from sweeper.report.terminal import borders, tables
 from sweeper.search.verdict import BorderKind, Verdict
 from sweeper.store import corrections
-
-filling = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "filling.py")))
 
 CROWDED = Verdict(
     "optimizer.lr", BorderKind.UPPER, "upper", 1e-5, 0.1, (1e-5, 10.0), 0.0971, 0.99, 5, 4, 0.5, 2e-5, 40, scale="log"

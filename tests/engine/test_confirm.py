@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import forks
 import pytest
 
+import forks
 import sweeper
 from sweeper.analysis import confirmed, sheet, stages
 from sweeper.analysis.confirmation import Repeated, verdicts
@@ -23,7 +23,7 @@ from sweeper.words.errors import ConfigError
 from sweeper.words.records import TrialState
 from sweeper.words.seeds import derive
 
-APP = Path(__file__).parent / "apps" / "tiny.py"
+APP = Path(__file__).parent.parent / "apps" / "tiny.py"
 SPACE = {"lr": {"interval": [1e-5, 1e-1], "log": True}, "dropout": "interval(0, 0.7)"}
 CONFIRM = {"top": 2, "seeds": 3}
 

@@ -9,15 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import forks
 import pytest
 import yaml
 
+import forks
 from sweeper.store import reads
 from sweeper.store.connection import Store
 from sweeper.words.records import Failure, TrialState
 
-APP = Path(__file__).parent / "apps" / "tiny.py"
+APP = Path(__file__).parent.parent / "apps" / "tiny.py"
 HERE = "hydra/launcher=basic"
 """One worker, in the very process: where the test is not about the workers' processes."""
 
