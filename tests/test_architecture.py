@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -128,6 +129,10 @@ def inside() -> list[str]:
     return [module for module in modules() if module != "sweeper.__init__"]
 
 
+def documentation(module: str) -> str:
+    return ast.get_docstring(ast.parse(modules()[module].read_text(encoding="utf-8"))) or ""
+
+
 def lines(module: str) -> int:
     return modules()[module].read_text(encoding="utf-8").count("\n")
 
@@ -137,6 +142,26 @@ def test_every_room_stands_on_a_floor_and_the_top_is_no_corridor():
     files = {"__init__.py", "__init__.pyi", "py.typed"}
     assert doors - files == set(ROOMS)
     assert len(set(ROOMS) | {"__init__"}) <= MOST_DOORS
+
+
+def test_the_map_in_the_readme_is_this_house():
+    """And says of each room what the room itself says."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    drawn = re.findall(r"^(\d)  (\w+) +(\S.*)$", readme, flags=re.MULTILINE)
+    plugins, *rooms = [(name, int(floor), sentence) for floor, name, sentence in drawn]
+    assert plugins[:2] == ("hydra_plugins", len(FLOORS) + 1)
+    said = {name: documentation(f"sweeper.{name}.__init__").splitlines()[0] for name in ROOMS}
+    assert rooms == [
+        (name, floor, said[name]) for floor, names in reversed(list(enumerate(FLOORS, 1))) for name in names
+    ]
+
+
+@pytest.mark.parametrize("name", [*ROOMS, "report.terminal", "report.html"])
+def test_a_room_says_what_each_of_its_files_is_for(name):
+    place = ROOT / "sweeper" / name.replace(".", "/")
+    told = set(re.findall(r"\w+", documentation(f"sweeper.{name}.__init__")))
+    files = {entry.stem for entry in place.iterdir() if entry.suffix == ".py" or (entry / "__init__.py").exists()}
+    assert {each for each in files if not each.startswith("__")} <= told
 
 
 def test_imports_run_downward_and_only_where_they_may():

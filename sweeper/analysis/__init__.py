@@ -1,17 +1,23 @@
-"""What can be known of a study, as numbers: computed here, shown in `report`.
+"""What can be known of a study, as numbers.
 
-progress    where it stands, and what the budget has been spent on
-timeleft    how long it will still take, as a range
-digest      all that the page shows
-timeline    who trained what, when
-accounts    where the workers' time went, to the second
-columns     trials as columns; frames: as typed DataFrames
-selection   which trials a question is about; condition: `--where`
-borders     the border verdicts of a study as it is now
-importance  which parameter matters how much
-curves      the metric by epochs, of many trials
-axes        what a plot's axis spans
-places      where the ranges lie
-lookout     what is new since the last look
-diagnosis   what the curves say
+Computed here and drawn in `report`, often by a file of the same name.
+
+progress      where it stands now; standing: the same as data
+lookout       curves, stages, ranges and verdicts of a study that runs
+timeleft      how long it will still take, as a range
+history       its workers and events
+accounts      where its workers' time went, to the second
+columns       trials as flat columns; frames: as typed DataFrames
+selection     which trials a question is about; condition: `--where`
+sheet         one trial
+comparison    several, side by side
+places        where a trial's parameters lie in their ranges
+causes        what went wrong
+commands      the lines that train its best trials again
+confirmation  what repeats say of the best; confirmed: of a stored study's
+borders       the verdicts on its ranges
+stages        from coarse to fine
+studies       all of a store
+digest        what the page's plots are made of: axes, curves, importance, timeline
+diagnosed     what its curves say, by diagnosis
 """

@@ -1,7 +1,7 @@
-"""This computer: devices and slots, meters, environment, and the supervisor that keeps one process a slot alive.
+"""This computer: devices and slots, meters, environment, the supervisor of one process a slot.
 
 devices      which GPUs there are, and which slot a worker gets
 meters       load and memory of a device, measured with each beat
-environment  versions of what a training depends on
+environment  what can move a training's last digits: versions, threads, processor
 supervisor   one process a slot: started, watched, started again, asked to leave
 """

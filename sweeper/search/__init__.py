@@ -1,15 +1,16 @@
-"""What to try next: space and grammar, plan, borders, samplers, confirmation. Everything that speaks Optuna lives here.
+"""What to try next: space, plan, borders, samplers; whatever speaks Optuna.
 
-space         parameters with their scale, ranges and limits
-grammar       Hydra's override grammar as a space
+space         parameters with their scale, ranges, limits and conditions
+grammar       where a range is read from YAML: Hydra's override grammar, or a mapping
 plan          how the budget is spent, stage by stage
-ranges        how ranges move
-borders       whether the best values crowd an edge of their range
-significance  how likely that is by chance
-ancestor      the best settings of an older study
-confirmation  the best trials trained again with other seeds
-search        what a worker does next
+plans         the built-in plans, and a plan out of a person's settings
+search        what a worker does next: a new trial, a promotion, a move of the ranges
 proposer      a sampler asked for the parameters of one trial
+completion    when a study is over
+borders       where a border verdict is judged
+verdict       what it says
+significance  how likely that is by chance
+ranges        how ranges move
 samplers      Optuna's samplers by name, and our own
-optuna        studies in Optuna's hands, and back
+optuna        studies in Optuna's words and hands
 """

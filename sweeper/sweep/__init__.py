@@ -1,4 +1,4 @@
-"""The doors in Python and Hydra: `run`, `load_study`, `--multirun`; the look before and the watch while it runs.
+"""The doors in Python and Hydra: run, load_study, --multirun; the watch while it runs.
 
 run       `sweeper.run`
 multirun  what the Hydra plugin does

@@ -1,4 +1,4 @@
-"""Tools for training scripts, on torch and numpy alone.
+"""Tools for training scripts, on torch and NumPy alone.
 
 They know nothing of sweeps, stores and Hydra: each takes tensors and plain settings, so that a script uses the ones
 it likes.
@@ -20,8 +20,11 @@ regularisation   L1, L2, max-norm, and which weights they concern
 averaging        EMA and SWA: an average of the weights, evaluated in their place
 stopping         early, with the best weights
 loop             train one epoch, evaluate
-checks           what is looked at before a network is trained for long
 monitors         what a network does while it trains, as numbers for a report: what `sweeper diagnose` goes by
-lr_range, ramp   the learning-rate range test: on any function, under any PyTorch training
+lr_range         the learning-rate range test, on any function
+weights          a model's weights alone, in a file that runs no code
+whole            all that may be trained on, for a setting that is chosen
+ensembles        trained models that answer as one
 learner          all of these for one training, from one config
+checks           the old way to `sweeper.Task`, until 0.2
 """

@@ -1,9 +1,12 @@
-"""The nouns, and how the house talks: records of study, trial, lease and epoch; errors; seeds; how a number is written.
+"""The nouns, and how the house talks: records, errors, seeds, how a number is written.
 
 The ground floor: every room may import it, and it imports none.
 
 records  what crosses every seam: a study, a trial, its lease, one epoch's report
 errors   what a person can act on: the law, the values that broke it, the cure
 seeds    seeds that follow from a seed and a path of names
-numbers  numbers, times, sizes and curves as a person writes them
+metrics  which metrics are monitors'
+numbers  numbers, times, sizes, counts and curves as a person writes them
+program  how this program is called from the shell that it was started in
+version  of this package, said once
 """
