@@ -545,11 +545,11 @@ def test_a_sound_store_of_a_study_that_trains_hard_stays_sound(url, tmp_path):
             lease = filling.begin(store, study, hand, 4, 0.5)
             for epoch in range(4):
                 tests["save"](store, lease, tmp, epoch)
-            filling.writes.add_checkpoint(
+            filling.fenced.add_checkpoint(
                 store, lease, {"epoch": 0, "path": "x", "sha256": "", "size_bytes": 0, "value": None}, [0, 1])
             for epoch in range(2):
                 (tests["folder"](tmp, lease.number) / f"epoch={epoch:04d}.pt").unlink()
-            filling.writes.finish(store, lease, filling.TrialState.COMPLETE, value=0.5)
+            filling.fenced.finish(store, lease, filling.TrialState.COMPLETE, value=0.5)
     """
     words = [sys.executable, "-c", "\n".join(line[8:] for line in code.splitlines()), url, __file__, str(tmp_path)]
     worker = subprocess.Popen(words, stdout=subprocess.PIPE)
