@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sweeper.check.finding import Finding, unknown
 from sweeper.check.training.chance import HOW_SEEN, chance
-from sweeper.check.training.finding import Finding, unknown
 from sweeper.check.training.gradients import NAME as GRADIENTS
 from sweeper.check.training.gradients import gradients
 from sweeper.check.training.inputs import inputs

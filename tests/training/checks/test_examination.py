@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sweeper.check.finding import Finding, Verdict
 from sweeper.check.ramp import watched
 from sweeper.check.training import examination
-from sweeper.check.training.finding import Finding, Verdict
 from sweeper.check.training.survey import Survey, SurveyDone, surveyed
 from sweeper.check.training.task import Task, rehearse
 from sweeper.words.errors import ConfigError
