@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sweeper.analysis.borders import space_now
-from sweeper.analysis.diagnosis import Finding, Run, of_study, of_trial
+from sweeper.analysis.diagnosis import Diagnosis, Run, of_study, of_trial
 from sweeper.store import reads
 from sweeper.store.connection import Store
 from sweeper.words.records import EpochReport, Failure, StudyRecord, TrialRecord, TrialState
@@ -23,7 +23,7 @@ BEST, MOST_RUNS = 5, 200
 CLASSES = re.compile(r"^\s*(?:num_classes|n_classes|num_labels|classes|outputs):\s*(\d+)\s*$", re.MULTILINE)
 
 
-def trial(store: Store, study: StudyRecord, number: int) -> tuple[Run, list[Finding]]:
+def trial(store: Store, study: StudyRecord, number: int) -> tuple[Run, list[Diagnosis]]:
     """A trial's curves, and what they say. Raises StoreError when there is no such number."""
     row = reads.trial(store, study.id, number)
     reports = reads.epoch_reports(store, study.id, number)
@@ -34,7 +34,7 @@ def trial(store: Store, study: StudyRecord, number: int) -> tuple[Run, list[Find
 
 def study(
     store: Store, record: StudyRecord, shares: Sequence[tuple[str, float]] = (), counted: int = 0
-) -> list[Finding]:
+) -> list[Diagnosis]:
     """What a study's trials say together; `shares`: what each parameter matters, by so many `counted` trials."""
     found = reads.all_trials(store, record.id)
     hidden = reads.hidden(store, record.id, [each.number for each in found])

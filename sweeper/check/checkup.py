@@ -14,10 +14,10 @@ from typing import Any
 
 from sweeper.check import corners as ends
 from sweeper.check.cost import cost
+from sweeper.check.finding import Finding, Verdict, fails, passes, unknown
 from sweeper.check.rates import NAME as RATE
 from sweeper.check.rates import LrCheck, Ramp, judged, lr_of_record
 from sweeper.check.script import Sweep, command, run, slots_of, sweep_of, text
-from sweeper.check.training.finding import Finding, Verdict, fails, passes, unknown
 from sweeper.machine.devices import Slot
 from sweeper.search.plan import Plan
 from sweeper.search.plans import make_plan

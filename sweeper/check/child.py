@@ -298,7 +298,8 @@ class _InTurn:
 def _survey(request: Mapping[str, Any]) -> None:
     from sweeper.check.ramp import RampsDone, watched
     from sweeper.check.training import examination
-    from sweeper.check.training.survey import Survey, SurveyDone, surveyed
+    from sweeper.check.training.hooks import surveyed
+    from sweeper.check.training.survey import Survey, SurveyDone
 
     place, ramp = Path(request["place"]), request.get("ramp")
     trial = _trial(place)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from numbers import Real
 from typing import Any
 
-from sweeper.check.training.finding import Finding, fails, passes, unknown
+from sweeper.check.finding import Finding, fails, passes, short, unknown
 from sweeper.machine.devices import Slot
 from sweeper.search.space import Categorical, Parameter, SearchSpace, is_a
 from sweeper.trial.overrides import trial_overrides
@@ -41,7 +41,7 @@ class Corner:
     @property
     def text(self) -> str:
         return " ".join(
-            f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
+            f"{name}={short(value)}" if isinstance(value, float) else f"{name}={value}"
             for name, value in self.params.items()
         )
 

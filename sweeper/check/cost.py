@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from sweeper.check.training.finding import Finding, passes, unknown
+from sweeper.check.finding import Finding, passes, unknown
 from sweeper.search.plan import Plan
 from sweeper.words.errors import ConfigError
 from sweeper.words.numbers import about, duration

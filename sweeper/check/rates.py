@@ -6,12 +6,12 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sweeper.check.finding import Finding, fails, passes, unknown
 from sweeper.check.script import command, hydra_words, rate_of, run, text
-from sweeper.check.training.finding import Finding, fails, passes, unknown
 from sweeper.training.lr_range import Curve, analyse, geometric
 from sweeper.training.lr_range import LrRange as LrRange
 from sweeper.words.errors import ConfigError
@@ -144,4 +144,4 @@ def judged(check: LrCheck) -> Finding:
         told = f"{told}, the searched range {span}"
     elif check.own_rate < found.interval[0]:
         return unknown(NAME, f"{told}: too low, or too slow for so few steps.", cure, **numbers)
-    return Finding(**{**vars(passes(NAME, f"{told}.", **numbers)), "cure": cure if check.searched is None else None})
+    return replace(passes(NAME, f"{told}.", **numbers), cure=cure if check.searched is None else None)

@@ -45,15 +45,15 @@ def doctor(
     else:
         _show(found, format, store, study)
         print("Nothing that is wrong can be repaired from here.", file=sys.stderr)
-    if any(finding.verdict is Verdict.WRONG for finding in found):
+    if any(finding.verdict is Verdict.FAILS for finding in found):
         raise typer.Exit(1)
 
 
 def _show(found: list[Finding], format: Format, store: str, study: str | None) -> None:
-    from sweeper.check.doctor import COLUMNS
+    from sweeper.check.doctor import COLUMNS, row
     from sweeper.report.terminal import checkup
 
-    rows = [finding.as_row() for finding in found]
+    rows = [row(finding) for finding in found]
     words = [*(["--study", study] if study else []), *([] if store == DEFAULT_STORE else ["--store", store])]
     cure = shlex.join(["sweeper", "doctor", "--fix", *words])
     tell(format, rows, COLUMNS, lambda page: page.print(checkup.draw(rows, cure), crop=False))

@@ -12,8 +12,8 @@ from typing import Any
 
 from sweeper.check.checkup import QUICK_SECONDS, Checkup, Wish, check_script, show_log
 from sweeper.check.corners import Corner, corners, words_of
+from sweeper.check.finding import Verdict
 from sweeper.check.script import Sweep
-from sweeper.check.training.finding import Verdict
 from sweeper.machine import devices
 from sweeper.report.terminal.checkup import brief, drawn
 from sweeper.report.terminal.tables import page

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
-    from sweeper.analysis.diagnosis import Finding
+    from sweeper.analysis.diagnosis import Diagnosis
     from sweeper.retraining.ensemble import Built
     from sweeper.retraining.outcome import Outcome
     from sweeper.training.data import Data
@@ -109,10 +109,10 @@ class Study:
         rows = collect(judge(self._store, self.record))
         return frames.of_rows(rows, frames.BORDER_KINDS)
 
-    def diagnose(self, number: int | None = None) -> list[Finding]:
+    def diagnose(self, number: int | None = None) -> list[Diagnosis]:
         """What the curves of a trial say, or of all together: the most important first, nothing where all is well.
 
-        Each finding has a `kind`, a `severity`, a `sentence`, a `cure`, its `source` and the `evidence` in numbers.
+        Each has a `kind`, a `severity`, a `sentence`, a `cure`, its `source` and the `evidence` in numbers.
         """
         from sweeper.analysis import diagnosed
 

@@ -17,10 +17,10 @@ from sweeper.check import check_script
 from sweeper.check.checkup import Checkup, Wish
 from sweeper.check.corners import corners, judged, words_of
 from sweeper.check.cost import cost
+from sweeper.check.finding import Finding, Verdict, fails, passes, unknown
 from sweeper.check.rates import LrCheck, Ramp
 from sweeper.check.rates import judged as judged_rate
 from sweeper.check.stopwatch import EPOCHS, Stopwatch
-from sweeper.check.training.finding import Finding, Verdict, fails, passes, unknown
 from sweeper.check.training.survey import SurveyDone
 from sweeper.cli import app
 from sweeper.machine.devices import slots
@@ -87,7 +87,7 @@ hydra:
 TASK = """
 import torch
 from torch import nn
-from sweeper.training.checks.task import Task
+from sweeper.check.training.task import Task
 
 def task():
     torch.manual_seed(0)

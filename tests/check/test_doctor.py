@@ -70,12 +70,12 @@ def save(store, lease, tmp_path, epoch):
 
 
 def finding(url, check, **more):
-    (found,) = [each for each in doctor.examine(url, **more) if each.check == check]
+    (found,) = [each for each in doctor.examine(url, **more) if each.name == check]
     return found
 
 
 def wrong(url, **more):
-    return {each.check: each for each in doctor.examine(url, **more) if each.verdict is Verdict.WRONG}
+    return {each.name: each for each in doctor.examine(url, **more) if each.verdict is Verdict.FAILS}
 
 
 def repair(url, check, **more):
@@ -104,9 +104,9 @@ def ask(*words, code=0, **more):
 def test_a_study_that_runs_is_sound(filled, tmp_path):
     before = sorted((path, path.stat().st_mtime) for path in (tmp_path / "runs").rglob("*"))
     found = doctor.examine(filled, deep=True)
-    assert {each.check: each.message for each in found if each.verdict is not Verdict.FINE} == {}
+    assert {each.name: each.sentence for each in found if each.verdict is not Verdict.PASSES} == {}
     assert not any(each.repairs for each in found)
-    assert [each.check for each in found] == (
+    assert [each.name for each in found] == (
         "store integrity journal clock budget workers leases checkpoints orphans disk leftovers torch gpus".split()
     )
     assert before == sorted((path, path.stat().st_mtime) for path in (tmp_path / "runs").rglob("*"))
@@ -151,14 +151,14 @@ def test_what_is_no_store_is_told_and_left_alone(url, tmp_path, kind, monkeypatc
     spoil(tmp_path / "sweeper.db")
     monkeypatch.setattr(connection, "_looked_at", set())  # as in a process that has not met the file before
     before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
-    assert word in wrong(url)["store"].message
+    assert word in wrong(url)["store"].sentence
     assert "Nothing that is wrong can be repaired" in ask("--fix", "--yes", "--store", url, code=1).stderr
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
 
 
 def test_a_network_file_system_is_wrong(filled, monkeypatch):
     monkeypatch.setattr("sweeper.store.connection.file_system", lambda path: "nfs4")
-    assert "nfs4" in wrong(filled)["store"].message
+    assert "nfs4" in wrong(filled)["store"].sentence
 
 
 def test_a_url_that_is_no_store_is_an_error():
@@ -197,14 +197,14 @@ def test_a_damaged_store_is_never_written_to_and_what_can_be_read_is_saved(fille
     assert [trial.epochs_done for trial in reads.all_trials(store, 1)] == [4, 2]
     assert len(reads.epoch_reports(store, 1)) == 6
     assert reads.worker_rows(store, 1) == []
-    assert finding(f"sqlite:///{saved}", "integrity").verdict is Verdict.FINE
+    assert finding(f"sqlite:///{saved}", "integrity").verdict is Verdict.PASSES
     assert len(list(tmp_path.glob("sweeper.db.damaged-*"))) == 1
 
 
 def test_a_store_whose_studies_cannot_be_read_is_wrong(filled):
     with Store(filled).write() as writing:
         writing.exec_driver_sql("ALTER TABLE studies RENAME COLUMN metric TO metrik")
-    assert "no such column" in wrong(filled)["studies"].message
+    assert "no such column" in wrong(filled)["studies"].sentence
 
 
 def test_of_a_store_without_its_first_page_nothing_is_saved(filled, tmp_path):
@@ -212,7 +212,7 @@ def test_of_a_store_without_its_first_page_nothing_is_saved(filled, tmp_path):
         file.seek(100)
         file.write(b"\7" * 3996)
     found = finding(filled, "store")
-    assert "damaged" in found.message
+    assert "damaged" in found.sentence
     with pytest.raises(StoreError, match="Nothing could be saved"):
         found.repairs[0].do()
     assert not list(tmp_path.glob("*.saved-*"))
@@ -237,10 +237,10 @@ def test_a_journal_without_its_store_is_wrong_and_stays(url, tmp_path):
 
 def test_a_clock_that_was_set_back_is_wrong(filled, monkeypatch):
     set_columns(filled, schema.workers, beat=time.time() + 600)
-    assert "9 min 5" in wrong(filled)["clock"].message or "10 min" in wrong(filled)["clock"].message
+    assert "9 min 5" in wrong(filled)["clock"].sentence or "10 min" in wrong(filled)["clock"].sentence
     set_columns(filled, schema.workers, beat=time.time())
     monkeypatch.setattr(storefile.time, "time", lambda real=time.time: real() - 60)
-    assert "ahead of this host's" in wrong(filled)["clock"].message
+    assert "ahead of this host's" in wrong(filled)["clock"].sentence
 
 
 # ---- budget ----------------------------------------------------------------------------------------------------------
@@ -291,7 +291,7 @@ def test_a_silent_worker_is_told_how_to_end_and_not_ended(filled):
 
 def test_a_worker_of_another_host_cannot_be_told(filled):
     set_columns(filled, schema.workers, host="elsewhere", pid=DEAD)
-    assert finding(filled, "workers").verdict is Verdict.FINE
+    assert finding(filled, "workers").verdict is Verdict.PASSES
     set_columns(filled, schema.workers, beat=time.time() - 600)
     found = finding(filled, "workers")
     assert (found.verdict, found.repairs) == (Verdict.UNKNOWN, ())
@@ -436,8 +436,8 @@ def test_what_is_newer_than_its_trial_s_end_may_be_another_store_s(filled, tmp_p
 def test_orphans_of_an_open_trial_are_left_to_the_next_worker(filled, tmp_path):
     put(folder(tmp_path, 1) / "epoch=0000.pt")
     found = finding(filled, "orphans")
-    assert (found.verdict, found.repairs) == (Verdict.FINE, ())
-    assert "1 more will be swept" in found.message
+    assert (found.verdict, found.repairs) == (Verdict.PASSES, ())
+    assert "1 more will be swept" in found.sentence
 
 
 def test_a_trial_that_was_put_back_meanwhile_keeps_its_files(filled, tmp_path):
@@ -467,7 +467,7 @@ def test_what_a_link_leads_to_is_never_deleted(filled, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("free", "verdict"), [(10**6, Verdict.WRONG), (10**8, Verdict.UNKNOWN), (10**12, Verdict.FINE)]
+    ("free", "verdict"), [(10**6, Verdict.FAILS), (10**8, Verdict.UNKNOWN), (10**12, Verdict.PASSES)]
 )
 def test_room(filled, monkeypatch, free, verdict):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
@@ -475,16 +475,16 @@ def test_room(filled, monkeypatch, free, verdict):
         writing.execute(schema.checkpoints.update().values(size_bytes=8 * 10**6))
     found = finding(filled, "disk")
     assert found.verdict is verdict
-    assert "144 MB needed until the budget is spent" in (found.message + str(found.problems)) or free == 10**6
+    assert "144 MB needed until the budget is spent" in (found.sentence + str(found.problems)) or free == 10**6
 
 
 def test_gpus_that_torch_does_not_see_are_wrong(monkeypatch):
     gpu = Gpu(0, "GPU-1", "H200", 1000 * MIB, 50 * MIB, 0.0)
     monkeypatch.setattr(machine.devices, "gpus", lambda: [gpu])
     monkeypatch.setattr(machine, "ASK_TORCH", "print(0)")
-    assert machine.torch().verdict is Verdict.WRONG
+    assert machine.torch().verdict is Verdict.FAILS
     monkeypatch.setattr(machine, "ASK_TORCH", "print(1)")
-    assert machine.torch().verdict is Verdict.FINE
+    assert machine.torch().verdict is Verdict.PASSES
     monkeypatch.setattr(machine, "ASK_TORCH", "raise ImportError")
     assert machine.torch().verdict is Verdict.UNKNOWN
     assert machine.gpus().verdict is Verdict.UNKNOWN

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import sweeps
-from sweeper.analysis.diagnosis import Finding, Kind, Severity
+from sweeper.analysis.diagnosis import Diagnosis, Kind, Severity
 from sweeper.cli import app
 from sweeper.report import pictures
 from sweeper.report.html import closing, page, trialtable
@@ -93,7 +93,7 @@ def test_every_chapter_of_a_full_study_is_there(written) -> None:
 
 
 def test_what_the_curves_say_stands_first_and_is_no_markup(store, monkeypatch) -> None:
-    said = Finding(Kind.LR_TOO_HIGH, Severity.BROKEN, "a <b>sentence</b>", "a cure", "a source")
+    said = Diagnosis(Kind.LR_TOO_HIGH, Severity.BROKEN, "a <b>sentence</b>", "a cure", "a source")
     monkeypatch.setattr(page.chapters.diagnosed, "study", lambda *given: [said])
     sweeps.fill(store, sweeps.study(store, trials=3), 3)
     read = Read(page.page(store, [reads.study(store)], ""))

@@ -1,7 +1,7 @@
 """What the curves say: of a trial why it does not learn or how it could learn better, of a study what its trials share.
 
 Pure functions of what trials reported, of their parameters and of the space. The rules and their thresholds are those
-of people who teach how to train (CS231n, Karpathy, Google's tuning playbook), each finding names its source;
+of people who teach how to train (CS231n, Karpathy, Google's tuning playbook), each diagnosis names its source;
 experiments/benchmarks/diseases.py measures how often they are right on trainings that are broken on purpose, and how
 often they disturb a healthy one.
 """
@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sweeper.analysis.diagnosis import course, region, signals
-from sweeper.analysis.diagnosis.diagnosis import MOST, Finding, Kind, Severity
+from sweeper.analysis.diagnosis.diagnosis import MOST, Diagnosis, Kind, Severity
 from sweeper.analysis.diagnosis.learning import cause
 from sweeper.analysis.diagnosis.observed import Run, known, last
 from sweeper.search.space import SearchSpace
 from sweeper.words.numbers import counted
 from sweeper.words.records import Direction, TrialRecord
 
-__all__ = ["MOST", "Finding", "Kind", "Run", "Severity", "of_study", "of_trial", "well"]
+__all__ = ["MOST", "Diagnosis", "Kind", "Run", "Severity", "of_study", "of_trial", "well"]
 
 CONDITIONS = (
     signals.frozen,
@@ -37,22 +37,22 @@ FOLLOWING = (Kind.OVERFITTING, Kind.UNDERFITTING, Kind.IMPROVING, Kind.SETTLED)
 """What follows where a cause is known that keeps it from learning."""
 
 
-def of_trial(run: Run) -> list[Finding]:
-    """At most `MOST` findings, the most important first; none of a training that goes well.
+def of_trial(run: Run) -> list[Diagnosis]:
+    """At most `MOST` diagnoses, the most important first; none of a training that goes well.
 
     What is broken is told alone: everything else follows from it.
     """
     why = cause(run)
     if why is not None and why.severity is Severity.BROKEN:
         return [why]
-    found = [finding for rule in CONDITIONS if (finding := rule(run)) is not None]
+    found = [told for rule in CONDITIONS if (told := rule(run)) is not None]
     if why is not None:
         found = [why, *(each for each in found if each.kind not in FOLLOWING)]
     return sorted(found, key=_gravity)[:MOST]
 
 
-def _gravity(finding: Finding) -> int:
-    return list(Severity).index(finding.severity)
+def _gravity(diagnosis: Diagnosis) -> int:
+    return list(Severity).index(diagnosis.severity)
 
 
 def of_study(
@@ -64,8 +64,8 @@ def of_study(
     runs: Sequence[Run] = (),
     shares: Sequence[tuple[str, float]] = (),
     counted: int = 0,
-) -> list[Finding]:
-    """At most `MOST` findings about a study, the most important first.
+) -> list[Diagnosis]:
+    """At most `MOST` diagnoses about a study, the most important first.
 
     `best`: its best trials, the best first; `runs`: these and others. `shares`: what each parameter matters, the most
     first, by so many `counted` trials.

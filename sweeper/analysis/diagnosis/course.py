@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 
-from sweeper.analysis.diagnosis.diagnosis import CS231N, PLAYBOOK, Finding, Kind, Severity, number, share
+from sweeper.analysis.diagnosis.diagnosis import CS231N, PLAYBOOK, Diagnosis, Kind, Severity, share, short
 from sweeper.analysis.diagnosis.learning import batch, beginning, is_settled, learned
 from sweeper.analysis.diagnosis.observed import BATCH, DROPOUT, Run, jitter, known, last
 from sweeper.analysis.diagnosis.signals import told_pace
@@ -24,7 +24,7 @@ IMPROVING = 0.1
 """Of all that was gained, in the last quarter of the epochs."""
 
 
-def overfits(run: Run) -> Finding | None:
+def overfits(run: Run) -> Diagnosis | None:
     train, val, start = known(run.train_loss), known(run.val_loss), beginning(run)
     if len(val) < 4 or start is None or start <= 0:
         return None
@@ -34,14 +34,14 @@ def overfits(run: Run) -> Finding | None:
     climbs = climb > max(CLIMB * abs(lowest), 0.05 * start, 3 * jitter(val)) and val.index(lowest) < 0.6 * len(val)
     if not (gap > GAP and (learned(run) or 0) > BY_HEART) and not climbs:
         return None
-    best = f", and was at its lowest, {number(lowest)}, after epoch {val.index(lowest) + 1} of {len(val)}"
-    return Finding(
+    best = f", and was at its lowest, {short(lowest)}, after epoch {val.index(lowest) + 1} of {len(val)}"
+    return Diagnosis(
         Kind.OVERFITTING,
         Severity.BAD,
-        f"It overfits: the loss is {number(last(train))} in training and {number(last(val))} in validation"
+        f"It overfits: the loss is {short(last(train))} in training and {short(last(val))} in validation"
         f"{best if climbs else ''}."
         if train
-        else f"It overfits: the loss in validation is {number(last(val))}{best}.",
+        else f"It overfits: the loss in validation is {short(last(val))}{best}.",
         "more examples or augmentation, more dropout or weight decay, a smaller network"
         + (f", or {val.index(lowest) + 1} epochs" if climbs else ""),
         CS231N,
@@ -49,7 +49,7 @@ def overfits(run: Run) -> Finding | None:
     )
 
 
-def underfits(run: Run) -> Finding | None:
+def underfits(run: Run) -> Diagnosis | None:
     """Of a classification, where the loss of guessing is known: how low another loss could fall nobody knows."""
     line, gone = known(run.train_loss), learned(run)
     if run.chance is None or gone is None or gone > LITTLE or len(line) < 5 or not is_settled(line):
@@ -58,19 +58,19 @@ def underfits(run: Run) -> Finding | None:
         return None
     dropped = run.setting(DROPOUT)
     is_held = dropped is not None and dropped[1] > 0 and last(run.val_loss) < last(line)
-    less = f"less dropout ({dropped[0]} = {number(dropped[1])})" if is_held and dropped else "less regularisation"
-    return Finding(
+    less = f"less dropout ({dropped[0]} = {short(dropped[1])})" if is_held and dropped else "less regularisation"
+    return Diagnosis(
         Kind.UNDERFITTING,
         Severity.BAD,
-        f"It underfits: the loss in training has settled at {number(last(line))}, where {number(run.chance)} is "
-        f"chance; in validation it is {number(last(run.val_loss))}{told_pace(run)}.",
+        f"It underfits: the loss in training has settled at {short(last(line))}, where {short(run.chance)} is "
+        f"chance; in validation it is {short(last(run.val_loss))}{told_pace(run)}.",
         f"{less}, a wider or deeper network, another learning rate, or more epochs",
         CS231N,
         {"train_loss": last(line), "learned": gone},
     )
 
 
-def noisy(run: Run) -> Finding | None:
+def noisy(run: Run) -> Diagnosis | None:
     """By the last two thirds of the curve, where there is little trend left."""
     name = run.val_loss_name or run.train_loss_name
     line = known(run.line(name))
@@ -82,10 +82,10 @@ def noisy(run: Run) -> Finding | None:
         return None
     size = run.setting(BATCH)
     small = size is not None and size[1] <= 8
-    return Finding(
+    return Diagnosis(
         Kind.NOISY,
         Severity.BAD,
-        f"The curve is noisy: {name} jumps by {number(jumps)} from epoch to epoch at a level of {number(level)}"
+        f"The curve is noisy: {name} jumps by {short(jumps)} from epoch to epoch at a level of {short(level)}"
         f"{batch(run)}.",
         "a larger batch, or a lower learning rate" if small else "a lower learning rate at the end, or a larger batch",
         CS231N,
@@ -93,7 +93,7 @@ def noisy(run: Run) -> Finding | None:
     )
 
 
-def improving(run: Run) -> Finding | None:
+def improving(run: Run) -> Diagnosis | None:
     """In the last quarter of its epochs, by more than its noise; told of a training that had all its epochs."""
     line = known(run.badness)
     if len(line) < 3 or (run.epochs is not None and len(run.reports) < run.epochs):
@@ -105,11 +105,11 @@ def improving(run: Run) -> Finding | None:
     if all_gained <= 0 or gained < IMPROVING * all_gained or (len(line) > 4 and gained < 2 * jitter(line)):
         return None
     sign = run.direction.sign
-    return Finding(
+    return Diagnosis(
         Kind.IMPROVING,
         Severity.HINT,
-        f"It was still improving when it ended: {run.metric} went from {number(sign * line[0])} to "
-        f"{number(sign * line[-1])} in {len(line)} epochs, and {share(gained / all_gained)} of that came in the last "
+        f"It was still improving when it ended: {run.metric} went from {short(sign * line[0])} to "
+        f"{short(sign * line[-1])} in {len(line)} epochs, and {share(gained / all_gained)} of that came in the last "
         f"{quarter if quarter > 1 else 'one'}.",
         f"train longer: {2 * len(line)} epochs, say",
         PLAYBOOK,
@@ -117,7 +117,7 @@ def improving(run: Run) -> Finding | None:
     )
 
 
-def settled(run: Run) -> Finding | None:
+def settled(run: Run) -> Diagnosis | None:
     """Nothing was gained in the last two thirds."""
     line = known(run.badness)
     third = len(line) // 3
@@ -128,11 +128,11 @@ def settled(run: Run) -> Finding | None:
     if all_gained <= 0 or late < early:
         return None
     at = line.index(early) + 1
-    return Finding(
+    return Diagnosis(
         Kind.SETTLED,
         Severity.HINT,
-        f"It had settled long before it ended: {run.metric} was {number(run.direction.sign * early)} after {at} epochs "
-        f"and {number(run.direction.sign * line[-1])} after {len(line)}.",
+        f"It had settled long before it ended: {run.metric} was {short(run.direction.sign * early)} after {at} epochs "
+        f"and {short(run.direction.sign * line[-1])} after {len(line)}.",
         f"train less: {max(2 * at, len(line) // 2)} epochs are enough, and more trials fit in the budget",
         PLAYBOOK,
         {"best_epoch": at, "epochs": len(line)},

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 MOST = 5
-"""Findings that are told: a person acts on the first one, and then asks again."""
+"""Diagnoses that are told: a person acts on the first one, and then asks again."""
 
 CS231N = "CS231n, Neural Networks Part 3 (cs231n.github.io/neural-networks-3)"
 CS231N_2 = "CS231n, Neural Networks Part 2 (cs231n.github.io/neural-networks-2)"
@@ -19,7 +19,7 @@ GLOROT = "Glorot & Bengio, Understanding the difficulty of training deep feedfor
 
 
 class Severity(StrEnum):
-    """The graver a finding, the earlier it is told."""
+    """The graver a diagnosis, the earlier it is told."""
 
     BROKEN = "broken"
     """Nothing is learned, or what is learned is not what was asked for: mend it before anything is searched."""
@@ -55,7 +55,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """`sentence` has the numbers of `evidence` in it; `cure` says what to do; `source` whose rule it is."""
 
     kind: Kind
@@ -72,9 +72,10 @@ class Finding:
         return {**words, **told, "evidence": dict(self.evidence)}
 
 
-def number(value: float) -> str:
-    """
-    >>> number(0.00123456), number(2.0), number(123456.0)
+def short(value: float) -> str:
+    """Three digits.
+
+    >>> short(0.00123456), short(2.0), short(123456.0)
     ('0.00123', '2', '1.23e+05')
     """
     return f"{value:.3g}"

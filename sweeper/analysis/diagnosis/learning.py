@@ -11,7 +11,7 @@ import statistics
 from itertools import pairwise
 
 from sweeper.analysis.diagnosis import signals
-from sweeper.analysis.diagnosis.diagnosis import CS231N, PLAYBOOK, RECIPE, Finding, Kind, Severity, number, share
+from sweeper.analysis.diagnosis.diagnosis import CS231N, PLAYBOOK, RECIPE, Diagnosis, Kind, Severity, share, short
 from sweeper.analysis.diagnosis.observed import BATCH, DECAY, DROPOUT, Run, jitter, known, last, tail
 from sweeper.words.numbers import counted
 
@@ -41,7 +41,7 @@ def beginning(run: Run) -> float | None:
     return min(firsts, default=None)
 
 
-def cause(run: Run) -> Finding | None:
+def cause(run: Run) -> Diagnosis | None:
     """The first of the causes, from those that are sure to those that are left."""
     always = (signals.gradients_carried, signals.no_gradient, signals.all_dead, diverged, softmax_twice)
     deep = (signals.all_died, signals.vanishing)
@@ -51,17 +51,17 @@ def cause(run: Run) -> Finding | None:
     return next((found for rule in rules if (found := rule(run)) is not None), None)
 
 
-def diverged(run: Run) -> Finding | None:
+def diverged(run: Run) -> Diagnosis | None:
     if run.failure != "diverged":
         return None
     why = (too_high(run) or signals.all_died(run)) if known(run.badness) else None
     if why is not None:
         return why
-    rate = f" at {run.rate[0]} = {number(run.rate[1])}" if run.rate else ""
+    rate = f" at {run.rate[0]} = {short(run.rate[1])}" if run.rate else ""
     said = (run.message or "").removeprefix("Diverged: ").rstrip(".")
     paces = known(signals.pace(run))
-    fast = f"; updates were {number(max(paces))} of the weights" if paces and max(paces) > 1e-2 else ""
-    return Finding(
+    fast = f"; updates were {short(max(paces))} of the weights" if paces and max(paces) > 1e-2 else ""
+    return Diagnosis(
         Kind.DIVERGED,
         Severity.BROKEN,
         f"It diverged after {counted(len(run.reports), 'epoch')}{rate}{fast}{f': {said}' if said else ''}.",
@@ -71,7 +71,7 @@ def diverged(run: Run) -> Finding | None:
     )
 
 
-def softmax_twice(run: Run) -> Finding | None:
+def softmax_twice(run: Run) -> Diagnosis | None:
     """The loss of a softmax over a softmax cannot fall below log(e + C - 1) - 1, however right the answers are."""
     line = run.train_loss if known(run.train_loss) else run.val_loss
     if not known(line) or not known(run.accuracy):
@@ -82,10 +82,10 @@ def softmax_twice(run: Run) -> Finding | None:
     if accuracy < (0.8 if floor > 0.5 else 0.95) or not sure or not is_settled(line):
         return None
     least = f", the least that a softmax over a softmax can reach with {run.classes} classes" if run.classes else ""
-    return Finding(
+    return Diagnosis(
         Kind.SOFTMAX_TWICE,
         Severity.BROKEN,
-        f"{share(accuracy)} of the answers are right, and yet the loss stays at {number(loss)}{least}: the network "
+        f"{share(accuracy)} of the answers are right, and yet the loss stays at {short(loss)}{least}: the network "
         "cannot say that it is sure.",
         "give cross_entropy the raw outputs: it takes the softmax itself",
         RECIPE,
@@ -93,18 +93,18 @@ def softmax_twice(run: Run) -> Finding | None:
     )
 
 
-def too_strong(run: Run) -> Finding | None:
+def too_strong(run: Run) -> Diagnosis | None:
     dropout, decay = run.setting(DROPOUT), run.setting(DECAY)
     shrunk = [known(line)[-1] / known(line)[0] for line in run.layers("weight_norm").values() if any(known(line)[:1])]
     strong = [each for each, most in ((dropout, STRONG_DROPOUT), (decay, STRONG_DECAY)) if each and each[1] >= most]
     collapsed = bool(shrunk) and statistics.median(shrunk) < SHRUNK
     if not strong and not collapsed:
         return None
-    told = " and ".join(f"{name} = {number(value)}" for name, value in strong) or "weight decay"
+    told = " and ".join(f"{name} = {short(value)}" for name, value in strong) or "weight decay"
     shrinking = (
         f"; the weights have shrunk to {share(statistics.median(shrunk))} of what they were" if collapsed else ""
     )
-    return Finding(
+    return Diagnosis(
         Kind.REGULARISED,
         Severity.BAD,
         f"Regularisation is too strong: with {told} the loss in training stays at {_loss(run)}, "
@@ -115,7 +115,7 @@ def too_strong(run: Run) -> Finding | None:
     )
 
 
-def too_high(run: Run) -> Finding | None:
+def too_high(run: Run) -> Diagnosis | None:
     start, losses, paces = beginning(run), known(run.train_loss), known(signals.pace(run))
     if start is None:
         return None
@@ -127,14 +127,14 @@ def too_high(run: Run) -> Finding | None:
         return None
     if not fast and _is_rising(run):
         return None
-    told = [f"the loss in training went up to {number(peak)}, {number(peak / start)} times where it began"] * loud
-    told += [f"the loss jumps by {number(jitter(losses))} from epoch to epoch"] * (wild and not loud)
+    told = [f"the loss in training went up to {short(peak)}, {short(peak / start)} times where it began"] * loud
+    told += [f"the loss jumps by {short(jitter(losses))} from epoch to epoch"] * (wild and not loud)
     if fast:
-        told.append(f"updates were {number(max(paces))} of the weights (about {number(signals.WANTED)} is wanted)")
-    rate = f", {run.rate[0]} = {number(run.rate[1])}," if run.rate else ""
+        told.append(f"updates were {short(max(paces))} of the weights (about {short(signals.WANTED)} is wanted)")
+    rate = f", {run.rate[0]} = {short(run.rate[1])}," if run.rate else ""
     dead = [layer for layer, line in run.layers("dead").items() if known(line) and known(line)[-1] == 1]
     ended = f" All units of {dead[0]} died of it." if dead else ""
-    return Finding(
+    return Diagnosis(
         Kind.LR_TOO_HIGH,
         Severity.BROKEN,
         f"The learning rate{rate} is too high: {' and '.join(told)}.{ended}",
@@ -144,7 +144,7 @@ def too_high(run: Run) -> Finding | None:
     )
 
 
-def too_low(run: Run) -> Finding | None:
+def too_low(run: Run) -> Diagnosis | None:
     """By the updates; without monitors by a curve that falls smoothly, as fast at the end as at first, and not far."""
     gone, line, paces = learned(run), known(run.train_loss) or known(run.val_loss), known(signals.pace(run))
     if gone is None or len(line) < 3:
@@ -155,11 +155,11 @@ def too_low(run: Run) -> Finding | None:
     steady = smooth and sum(falls[half:]) > 0.3 * sum(falls) and gone < 0.3 and not _by_heart(run)
     if not (statistics.median(paces) < SLOW if paces else steady):
         return None
-    rate = f", {run.rate[0]} = {number(run.rate[1])}," if run.rate else ""
-    return Finding(
+    rate = f", {run.rate[0]} = {short(run.rate[1])}," if run.rate else ""
+    return Diagnosis(
         Kind.LR_TOO_LOW,
         Severity.BROKEN,
-        f"The learning rate{rate} is too low: the loss went from {number(line[0])} to {number(line[-1])} in "
+        f"The learning rate{rate} is too low: the loss went from {short(line[0])} to {short(line[-1])} in "
         f"{len(line)} epochs{signals.told_pace(run)}.",
         "a rate 10 to 100 times higher; `sweeper check --lr` finds the range",
         CS231N,
@@ -167,14 +167,14 @@ def too_low(run: Run) -> Finding | None:
     )
 
 
-def rising(run: Run) -> Finding | None:
+def rising(run: Run) -> Diagnosis | None:
     losses = known(run.train_loss)
     if not _is_rising(run):
         return None
-    return Finding(
+    return Diagnosis(
         Kind.RISING,
         Severity.BROKEN,
-        f"The loss rises in training, from {number(losses[0])} to {number(losses[-1])}, epoch for epoch"
+        f"The loss rises in training, from {short(losses[0])} to {short(losses[-1])}, epoch for epoch"
         f"{signals.told_pace(run)}.",
         "look at the sign of the loss, at what is maximised, and at the order of zero_grad, backward and step",
         RECIPE,
@@ -182,7 +182,7 @@ def rising(run: Run) -> Finding | None:
     )
 
 
-def at_chance(run: Run) -> Finding | None:
+def at_chance(run: Run) -> Diagnosis | None:
     """On examples that it has not seen it is no better than guessing, whatever it learns by heart."""
     right, losses = known(run.accuracy), known(run.val_loss)
     if not right or not losses or len(right) < 3:
@@ -197,11 +197,11 @@ def at_chance(run: Run) -> Finding | None:
     by_heart = (learned(run) or 0) > HARDLY
     chance = f", {share(1 / run.classes)} is chance" if run.classes else ""
     heart = f", while the loss in training falls to {_loss(run)}: it learns by heart" if by_heart else ""
-    return Finding(
+    return Diagnosis(
         Kind.CHANCE,
         Severity.BROKEN,
         f"It is no better than guessing: {share(best)} of the validation set are right{chance}, and the loss there is "
-        f"{number(last(losses))}{heart}{signals.told_pace(run)}.",
+        f"{short(last(losses))}{heart}{signals.told_pace(run)}.",
         "look whether labels belong to their inputs (after shuffling, sorting, augmenting), and whether a handful of "
         "examples can be learned by heart",
         RECIPE,
@@ -233,13 +233,13 @@ def _by_heart(run: Run) -> bool:
 
 
 def _loss(run: Run) -> str:
-    return number(last(run.train_loss) if known(run.train_loss) else last(run.val_loss))
+    return short(last(run.train_loss) if known(run.train_loss) else last(run.val_loss))
 
 
 def _learned(run: Run) -> str:
     start = beginning(run)
     of = "chance" if run.chance is not None else "where it began"
-    return f"where {number(start)} is {of}" if start is not None else ""
+    return f"where {short(start)} is {of}" if start is not None else ""
 
 
 def batch(run: Run) -> str:

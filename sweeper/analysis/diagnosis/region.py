@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sweeper.analysis.diagnosis.diagnosis import CS231N, PLAYBOOK, Finding, Kind, Severity, number, share
+from sweeper.analysis.diagnosis.diagnosis import CS231N, PLAYBOOK, Diagnosis, Kind, Severity, share, short
 from sweeper.analysis.diagnosis.learning import cause
 from sweeper.analysis.diagnosis.observed import Run
 from sweeper.search import significance
@@ -23,7 +23,7 @@ OFTEN = 0.15
 """Of the trials, that one cause kept from learning."""
 
 
-def diverging(space: SearchSpace, trials: Sequence[TrialRecord]) -> Finding | None:
+def diverging(space: SearchSpace, trials: Sequence[TrialRecord]) -> Diagnosis | None:
     """The region with the most of them: beyond a value of one parameter, or one choice; or the whole space."""
     over = [trial for trial in trials if trial.params and (_is_valued(trial) or _is_diverged(trial))][-MOST_TRIALS:]
     if sum(map(_is_diverged, over)) >= max(FEWEST, CLEAR * len(over)):
@@ -36,8 +36,8 @@ def diverging(space: SearchSpace, trials: Sequence[TrialRecord]) -> Finding | No
     rest, rest_bad = len(over) - inside, sum(map(_is_diverged, over)) - bad
     of = f"All {bad}" if bad == inside else f"{bad} of the {inside}"
     others = f"; {rest_bad} of the other {rest} did" if rest_bad else f"; none of the other {rest} did"
-    cure = "leave it out" if limit is None else f"end its range there, at {number(limit)}"
-    return Finding(
+    cure = "leave it out" if limit is None else f"end its range there, at {short(limit)}"
+    return Diagnosis(
         Kind.DIVERGING_REGION,
         Severity.BAD,
         f"{of} trials with {parameter} {words} diverged{others}.",
@@ -47,9 +47,9 @@ def diverging(space: SearchSpace, trials: Sequence[TrialRecord]) -> Finding | No
     )
 
 
-def _all_diverged(over: Sequence[TrialRecord]) -> Finding:
+def _all_diverged(over: Sequence[TrialRecord]) -> Diagnosis:
     bad = sum(map(_is_diverged, over))
-    return Finding(
+    return Diagnosis(
         Kind.DIVERGING_REGION,
         Severity.BROKEN,
         f"{'All' if bad == len(over) else f'{bad} of'} {len(over)} trials diverged, wherever they lie in the space.",
@@ -92,13 +92,13 @@ def _parts(parameter: Parameter, bad: Sequence[Any]) -> list[tuple[str, float | 
         return [(f"= {text}", None, chosen(text)) for text in sorted({as_text(choice) for choice in bad})]
     values = sorted(set(bad))
     edges = values[:: -(-len(values) // MOST_EDGES) or 1]
-    above = [(f"from {number(edge)} on", edge, beyond(edge, 1)) for edge in edges]
-    return [*above, *((f"up to {number(edge)}", edge, beyond(edge, -1)) for edge in edges)]
+    above = [(f"from {short(edge)} on", edge, beyond(edge, 1)) for edge in edges]
+    return [*above, *((f"up to {short(edge)}", edge, beyond(edge, -1)) for edge in edges)]
 
 
 def thin(
     space: SearchSpace, trials: Sequence[TrialRecord], direction: Direction, names: Sequence[str]
-) -> Finding | None:
+) -> Diagnosis | None:
     """Whether others lie near the best, in the ranges of these parameters: those that matter most."""
     valued = [trial for trial in trials if trial.params and _is_valued(trial) and trial.state is TrialState.COMPLETE]
     told = [name for name in names if not isinstance(space[name], Categorical)][:2]
@@ -114,27 +114,27 @@ def thin(
     if near >= NEIGHBOURS:
         return None
     ends = {name: _around(space, name, best) for name in told}
-    return Finding(
+    return Diagnosis(
         Kind.THIN,
         Severity.HINT,
         f"{near or 'None'} of the other {len(valued) - 1} complete trials {'lies' if near < 2 else 'lie'} near the "
         f"best, trial {best.number}, within a tenth of the range of {' and '.join(told)}: what is around it nobody "
         "knows.",
-        f"search on in {', '.join(f'{name} [{number(low)}, {number(high)}]' for name, (low, high) in ends.items())}, "
+        f"search on in {', '.join(f'{name} [{short(low)}, {short(high)}]' for name, (low, high) in ends.items())}, "
         "with a larger budget or search=coarse_to_fine",
         CS231N,
         {"best": best.number, "near": near, "trials": len(valued), "parameters": told},
     )
 
 
-def important(shares: Sequence[tuple[str, float]], trials: int) -> Finding | None:
+def important(shares: Sequence[tuple[str, float]], trials: int) -> Diagnosis | None:
     """`shares`: how much each parameter tells the best from the rest, the largest first, by so many trials."""
     if len(shares) < 2 or shares[0][1] < MAJOR:
         return None
     minor = [name for name, part in shares if part < MINOR]
     least = f"; {', '.join(minor)} hardly at all" if minor else ""
     second = f", then {shares[1][0]} ({share(shares[1][1])})" if shares[1][1] >= MINOR else ""
-    return Finding(
+    return Diagnosis(
         Kind.IMPORTANT,
         Severity.HINT,
         f"{shares[0][0]} matters most: {share(shares[0][1])} of what tells the best trials from the rest, by {trials} "
@@ -145,21 +145,21 @@ def important(shares: Sequence[tuple[str, float]], trials: int) -> Finding | Non
     )
 
 
-def shared(best: Sequence[Run], told: Callable[[Run], list[Finding]]) -> list[Finding]:
+def shared(best: Sequence[Run], told: Callable[[Run], list[Diagnosis]]) -> list[Diagnosis]:
     """What most of the best trials have, in the words of the best of them."""
-    found: dict[Kind, list[tuple[Run, Finding]]] = {}
+    found: dict[Kind, list[tuple[Run, Diagnosis]]] = {}
     for run in best:
-        for finding in told(run):
-            found.setdefault(finding.kind, []).append((run, finding))
+        for diagnosis in told(run):
+            found.setdefault(diagnosis.kind, []).append((run, diagnosis))
     many = [each for each in found.values() if len(each) > len(best) / 2]
     return [_of_many(each, len(best)) for each in many]
 
 
-def _of_many(those: Sequence[tuple[Run, Finding]], of: int) -> Finding:
+def _of_many(those: Sequence[tuple[Run, Diagnosis]], of: int) -> Diagnosis:
     run, first = those[0]
     numbers = [each.number for each, _ in those]
     who = f"Trial {run.number}, the best" if of == 1 else f"{len(those)} of the {of} best trials, as trial {run.number}"
-    return Finding(
+    return Diagnosis(
         first.kind,
         first.severity,
         f"{who}: {first.sentence[0].lower()}{first.sentence[1:]}",
@@ -169,9 +169,9 @@ def _of_many(those: Sequence[tuple[Run, Finding]], of: int) -> Finding:
     )
 
 
-def kept_from_learning(runs: Sequence[Run]) -> Finding | None:
+def kept_from_learning(runs: Sequence[Run]) -> Diagnosis | None:
     """The cause that kept most of the trials from learning, and at what learning rates."""
-    found: dict[Kind, list[tuple[Run, Finding]]] = {}
+    found: dict[Kind, list[tuple[Run, Diagnosis]]] = {}
     for run in runs:
         why = cause(run) if run.failure in (None, Failure.DIVERGED) else None
         if why is not None and why.severity is Severity.BROKEN and why.kind is not Kind.DIVERGED:
@@ -181,9 +181,9 @@ def kept_from_learning(runs: Sequence[Run]) -> Finding | None:
         return None
     kind = those[0][1].kind
     rates = [run.rate for run, _ in those if run.rate]
-    span = f" ({rates[0][0]} from {number(min(r for _, r in rates))} to {number(max(r for _, r in rates))})"
+    span = f" ({rates[0][0]} from {short(min(r for _, r in rates))} to {short(max(r for _, r in rates))})"
     told = kind.value.replace("_", " ").replace("lr", "learning rate")
-    return Finding(
+    return Diagnosis(
         kind,
         Severity.BAD,
         f"{len(those)} of {len(runs)} trials did not learn, for one cause: {told}{span if rates else ''}. Trial "

@@ -10,11 +10,11 @@ from sweeper.analysis.diagnosis.diagnosis import (
     CS231N_2,
     GLOROT,
     RECIPE,
-    Finding,
+    Diagnosis,
     Kind,
     Severity,
-    number,
     share,
+    short,
 )
 from sweeper.analysis.diagnosis.observed import Line, Run, known
 
@@ -28,11 +28,11 @@ MANY = 0.5
 """Of the units of a layer."""
 
 
-def gradients_carried(run: Run) -> Finding | None:
+def gradients_carried(run: Run) -> Diagnosis | None:
     left = known(run.line("monitor/carried"))[1:]  # before the first step there is nothing to forget
     if not left or statistics.median(left) <= MANY:
         return None
-    return Finding(
+    return Diagnosis(
         Kind.GRADIENTS_CARRIED,
         Severity.BROKEN,
         f"Gradients are never set to zero: {share(statistics.median(left))} of the steps that were looked at began "
@@ -43,14 +43,14 @@ def gradients_carried(run: Run) -> Finding | None:
     )
 
 
-def no_gradient(run: Run) -> Finding | None:
+def no_gradient(run: Run) -> Diagnosis | None:
     """From the first step on; what dies later is the learning rate's doing."""
     norms = run.layers("grad_norm")
     if not norms or not all(_first(line) == 0 and max(known(line), default=1.0) == 0 for line in norms.values()):
         return None
     flat = [layer for layer, line in run.layers("activation_std").items() if _first(line) == 0]
     why = f", and {flat[0]} gives the same for every example" if flat else ""
-    return Finding(
+    return Diagnosis(
         Kind.NO_GRADIENT,
         Severity.BROKEN,
         f"No weight gets a gradient: its norm is 0 in all {len(norms)} layers that were looked at, from the first "
@@ -61,23 +61,23 @@ def no_gradient(run: Run) -> Finding | None:
     )
 
 
-def all_dead(run: Run) -> Finding | None:
+def all_dead(run: Run) -> Diagnosis | None:
     """A layer that lets nothing through, from the first epoch on."""
     return _all_dead(run, born=True)
 
 
-def all_died(run: Run) -> Finding | None:
+def all_died(run: Run) -> Diagnosis | None:
     return _all_dead(run, born=False)
 
 
-def _all_dead(run: Run, *, born: bool) -> Finding | None:
+def _all_dead(run: Run, *, born: bool) -> Diagnosis | None:
     for layer, line in run.layers("dead").items():
         found = known(line)
         if not found or found[-1] < 1 or (found[0] == 1) is not born:
             continue
         since = "from the first epoch on" if born else f"since epoch {1 + found.index(1.0)} of {len(line)}"
         where = "the first weights and biases of the layer before it, and the scale of the inputs"
-        return Finding(
+        return Diagnosis(
             Kind.DEAD,
             Severity.BROKEN,
             f"Every ReLU of {layer} is dead, {since}: all its units gave 0 for every example, so nothing of the "
@@ -89,15 +89,15 @@ def _all_dead(run: Run, *, born: bool) -> Finding | None:
     return None
 
 
-def vanishing(run: Run) -> Finding | None:
+def vanishing(run: Run) -> Diagnosis | None:
     ends = _ends(run)
     if ends is None or ends[1] <= 0 or ends[0] >= VANISHING * ends[1]:
         return None
     first, final, layers = *ends, list(run.layers("grad_norm"))
-    return Finding(
+    return Diagnosis(
         Kind.VANISHING,
         Severity.BROKEN,
-        f"Gradients vanish on their way back: their norm is {number(final)} in {layers[-1]} and {number(first)} in "
+        f"Gradients vanish on their way back: their norm is {short(final)} in {layers[-1]} and {short(first)} in "
         f"{layers[0]}, so the first layers stay as they were drawn.",
         "ReLU instead of a sigmoid or tanh, normalisation or skip connections between the layers, or fewer of them",
         GLOROT,
@@ -105,35 +105,35 @@ def vanishing(run: Run) -> Finding | None:
     )
 
 
-def exploding(run: Run) -> Finding | None:
+def exploding(run: Run) -> Diagnosis | None:
     """By how the signal grows from layer to layer at first, or by how the gradient does on its way back."""
     spreads = {layer: _first(line) for layer, line in run.layers("activation_std").items() if _first(line) > 0}
     if len(spreads) > 2 and (times := max(spreads.values()) / next(iter(spreads.values()))) > EXPLODING:
         first, most = next(iter(spreads)), max(spreads, key=lambda each: spreads[each])
-        told = f"activations spread by {number(spreads[first])} in {first} and by {number(spreads[most])} in {most}"
+        told = f"activations spread by {short(spreads[first])} in {first} and by {short(spreads[most])} in {most}"
         return _exploding(f"Signals explode on their way: {told}, in the first epoch.", {"times": times})
     ends = _ends(run)
     if ends is not None and ends[0] > EXPLODING * ends[1] > 0:
         layers = list(run.layers("grad_norm"))
-        told = f"their norm is {number(ends[1])} in {layers[-1]} and {number(ends[0])} in {layers[0]}"
+        told = f"their norm is {short(ends[1])} in {layers[-1]} and {short(ends[0])} in {layers[0]}"
         return _exploding(f"Gradients explode on their way back: {told}.", {"first": ends[0], "last": ends[1]})
     return None
 
 
-def _exploding(sentence: str, evidence: dict[str, object]) -> Finding:
+def _exploding(sentence: str, evidence: dict[str, object]) -> Diagnosis:
     cure = "smaller first weights (He's or Glorot's), normalisation between the layers, clipped gradients"
-    return Finding(Kind.EXPLODING, Severity.BROKEN, sentence, cure, GLOROT, evidence)
+    return Diagnosis(Kind.EXPLODING, Severity.BROKEN, sentence, cure, GLOROT, evidence)
 
 
-def dead_from_the_start(run: Run) -> Finding | None:
+def dead_from_the_start(run: Run) -> Diagnosis | None:
     return _dead(run, born=True)
 
 
-def died(run: Run) -> Finding | None:
+def died(run: Run) -> Diagnosis | None:
     return _dead(run, born=False)
 
 
-def _dead(run: Run, *, born: bool) -> Finding | None:
+def _dead(run: Run, *, born: bool) -> Diagnosis | None:
     now = {layer: known(line)[-1] for layer, line in run.layers("dead").items() if known(line)}
     first = {layer: _first(line) for layer, line in run.layers("dead").items()}
     many = {layer: dead for layer, dead in now.items() if dead > MANY and (first[layer] > MANY) is born}
@@ -142,7 +142,7 @@ def _dead(run: Run, *, born: bool) -> Finding | None:
     layer = max(many, key=lambda each: many[each])
     since = "from the first epoch on" if born else f"in the first epoch it was {share(first[layer])}"
     others = f" ({len(many) - 1} more layers are like it)" if len(many) > 1 else ""
-    return Finding(
+    return Diagnosis(
         Kind.DEAD,
         Severity.BAD,
         f"{share(many[layer])} of the ReLUs of {layer} are dead, 0 for every example; {since}{others}.",
@@ -152,7 +152,7 @@ def _dead(run: Run, *, born: bool) -> Finding | None:
     )
 
 
-def saturated(run: Run) -> Finding | None:
+def saturated(run: Run) -> Diagnosis | None:
     now = {layer: known(line)[-1] for layer, line in run.layers("saturated").items() if known(line)}
     layer = max(now, key=lambda each: now[each], default=None)
     if layer is None or now[layer] <= MANY:
@@ -160,7 +160,7 @@ def saturated(run: Run) -> Finding | None:
     first = _first(run.layers("saturated")[layer])
     early = first > MANY
     cure = "scale the inputs to mean 0 and variance 1, or draw smaller first weights"
-    return Finding(
+    return Diagnosis(
         Kind.SATURATED,
         Severity.BAD,
         f"{share(now[layer])} of the outputs of {layer} are saturated, where hardly a gradient passes"
@@ -171,7 +171,7 @@ def saturated(run: Run) -> Finding | None:
     )
 
 
-def frozen(run: Run) -> Finding | None:
+def frozen(run: Run) -> Diagnosis | None:
     """Layers that never move while others do; one whose gradient is too small to see is no frozen one."""
     moves = {layer: max(known(line), default=0.0) for layer, line in run.layers("update_ratio").items()}
     norms = run.layers("grad_norm")
@@ -181,7 +181,7 @@ def frozen(run: Run) -> Finding | None:
     unknown = all(layer not in norms for layer in still)
     why = "it gets no gradient" if unknown else "it gets a gradient, but the optimizer does not have it"
     also = f" and {len(still) - 1} more" if len(still) > 1 else ""
-    return Finding(
+    return Diagnosis(
         Kind.FROZEN,
         Severity.HINT,
         f"{still[0]}{also} never changed in {len(run.reports)} epochs: {why}.",
@@ -205,7 +205,7 @@ def told_pace(run: Run) -> str:
     found = known(pace(run))
     if not found:
         return ""
-    return f", updates are {number(statistics.median(found))} of the weights (about {number(WANTED)} is wanted)"
+    return f", updates are {short(statistics.median(found))} of the weights (about {short(WANTED)} is wanted)"
 
 
 def _first(line: Line) -> float:

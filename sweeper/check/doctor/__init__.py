@@ -11,12 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sweeper.check.doctor import checkpoints, machine, storefile, workers
-from sweeper.check.doctor.finding import COLUMNS, Finding, Repair, Verdict
+from sweeper.check.doctor.repair import Repair
+from sweeper.check.doctor.rows import COLUMNS, row
+from sweeper.check.finding import Finding, Verdict, unknown
 from sweeper.store import reads
 from sweeper.store.connection import Store, sqlite_path
 from sweeper.words.errors import StoreError
 
-__all__ = ["COLUMNS", "Finding", "Repair", "Verdict", "examine"]
+__all__ = ["COLUMNS", "Finding", "Repair", "Verdict", "examine", "row"]
 
 
 def examine(url: str, study: str | None = None, *, deep: bool = False) -> list[Finding]:
@@ -43,7 +45,7 @@ class _Examination:
     def findings(self) -> list[Finding]:
         """Nothing is written into a store that is damaged or read-only; of a damaged one little can be told."""
         integrity = storefile.integrity(self.store, deep=self.deep)
-        self.damaged = integrity.verdict is Verdict.WRONG
+        self.damaged = integrity.verdict is Verdict.FAILS
         found = [
             self._asked("store", lambda: storefile.store(self.store)),
             self._asked("journal", lambda: storefile.journal(self.store)),
@@ -58,7 +60,7 @@ class _Examination:
         try:
             studies = reads.all_studies(self.store)
         except StoreError as error:
-            return [replace(self._untold("studies", error), verdict=Verdict.WRONG)]
+            return [replace(self._untold("studies", error), verdict=Verdict.FAILS)]
         if self.study is not None:
             studies = [reads.study(self.store, self.study)]
         return [
@@ -70,13 +72,13 @@ class _Examination:
             self._asked("disk", lambda: checkpoints.room(self.store, studies)),
         ]
 
-    def _asked(self, check: str, look: Callable[[], Finding]) -> Finding:
+    def _asked(self, name: str, look: Callable[[], Finding]) -> Finding:
         """In a damaged store, or a folder that cannot be read, a question may break: then it cannot be told."""
         try:
             return look()
         except (StoreError, OSError) as error:
-            return self._untold(check, error)
+            return self._untold(name, error)
 
-    def _untold(self, check: str, error: Exception) -> Finding:
+    def _untold(self, name: str, error: Exception) -> Finding:
         why = "not while the store is damaged" if self.damaged else str(error)
-        return Finding(check, Verdict.UNKNOWN, f"this cannot be told: {why}")
+        return unknown(name, f"this cannot be told: {why}")

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeper.check.doctor.finding import Finding, Repair, Verdict, counted, fine
+from sweeper.check.doctor.repair import Repair
+from sweeper.check.finding import Finding, Verdict, counted, fails, passes, unknown
 from sweeper.store import health, reads
 from sweeper.store.attempts import lives
 from sweeper.store.connection import Store
@@ -50,11 +51,11 @@ def pointed(store: Store, studies: Sequence[StudyRecord], *, deep: bool = False)
         else:
             repairs += _forgetting(store, study, [row for row, _ in bad])
     how = "sha256 compared" if deep else "sizes compared; --deep compares every sha256"
-    message = f"{counted(count, 'checkpoint')}, {size(length)}: {how}"
+    sentence = f"{counted(count, 'checkpoint')}, {size(length)}: {how}"
     if not problems:
-        return fine("checkpoints", message)
+        return passes("checkpoints", sentence)
     cure = "put copies back; or sweeper doctor --fix forgets them, and a resume takes the one before"
-    return Finding("checkpoints", Verdict.WRONG, message, tuple(problems), cure, tuple(repairs))
+    return fails("checkpoints", sentence, cure, *problems).offering(repairs)
 
 
 def _damaged(store: Store, study: StudyRecord, rows: Sequence[Row], deep: bool) -> list[tuple[Row, str]]:
@@ -105,7 +106,7 @@ def _forgetting(store: Store, study: StudyRecord, bad: Sequence[Row]) -> list[Re
 def orphans(store: Store, studies: Sequence[StudyRecord]) -> Finding:
     """Files that no row points to, and folders without a trial. The next worker of an open trial sweeps that one's."""
     wrong: list[str] = []
-    unknown: list[str] = []
+    doubtful: list[str] = []
     repairs: list[Repair] = []
     swept = 0
     for study in studies:
@@ -120,15 +121,14 @@ def orphans(store: Store, studies: Sequence[StudyRecord]) -> Finding:
                 continue
             old = [path for path in files if _is_older(path, state["finished"])]
             wrong += [f"{place(path)}: {size(_size(path))}" for path in old]
-            unknown += [f"{place(path)}: newer than its trial's end" for path in files if path not in old]
+            doubtful += [f"{place(path)}: newer than its trial's end" for path in files if path not in old]
             repairs += [_sweeping(store, study, number, old)] if old else []
-    if not wrong and not unknown:
-        return fine("orphans", "none" + (f"; {swept} more will be swept by the next worker" if swept else ""))
+    if not wrong and not doubtful:
+        return passes("orphans", "none" + (f"; {swept} more will be swept by the next worker" if swept else ""))
     cure = "sweeper doctor --fix deletes those of finished trials; move the others away if no other store needs them"
-    unknown_to_it = counted(len(wrong) + len(unknown), "file or folder", "files and folders")
-    verdict = Verdict.WRONG if wrong else Verdict.UNKNOWN
-    message = f"{unknown_to_it} that the store does not know"
-    return Finding("orphans", verdict, message, (*wrong, *unknown), cure, tuple(repairs))
+    unknown_to_it = counted(len(wrong) + len(doubtful), "file or folder", "files and folders")
+    judged = fails if wrong else unknown
+    return judged("orphans", f"{unknown_to_it} that the store does not know", cure, *wrong, *doubtful).offering(repairs)
 
 
 def _numbers(study: StudyRecord) -> list[int]:
@@ -219,20 +219,20 @@ def room(store: Store, studies: Sequence[StudyRecord]) -> Finding:
         disk(Path(study.folder)).now += biggest * (KEEP + 2) * alive
         disk(Path(study.folder)).later += biggest * (KEEP + 1) * _trials_to_come(study)
     told = [_told(each) for each in disks.values()]
-    if all(verdict is Verdict.FINE for verdict, _ in told):
-        return fine("disk", "; ".join(text for _, text in told))
-    verdict = Verdict.WRONG if any(verdict is Verdict.WRONG for verdict, _ in told) else Verdict.UNKNOWN
+    if all(verdict is Verdict.PASSES for verdict, _ in told):
+        return passes("disk", "; ".join(text for _, text in told))
+    judged = fails if any(verdict is Verdict.FAILS for verdict, _ in told) else unknown
     cure = "make room, or keep fewer checkpoints (keep=1 at the next start)"
-    return Finding("disk", verdict, "little room", tuple(text for _, text in told), cure)
+    return judged("disk", "little room", cure, *(text for _, text in told))
 
 
 def _told(disk: _Disk) -> tuple[Verdict, str]:
     free = shutil.disk_usage(disk.folder).free
     text = f"{size(free)} free at {place(disk.folder)}"
     if free < disk.now:
-        return Verdict.WRONG, f"{text}, {size(disk.now)} needed by what runs now"
+        return Verdict.FAILS, f"{text}, {size(disk.now)} needed by what runs now"
     rest = f"{text}, about {size(disk.later)} needed until the budget is spent" if disk.later else text
-    return Verdict.UNKNOWN if free < disk.later else Verdict.FINE, rest
+    return Verdict.UNKNOWN if free < disk.later else Verdict.PASSES, rest
 
 
 def _trials_to_come(study: StudyRecord) -> int:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from importlib import metadata
 
-from sweeper.check.doctor.finding import Finding, Verdict, fine
+from sweeper.check.finding import Finding, counted, fails, passes, unknown
 from sweeper.machine import devices
 from sweeper.words.numbers import size
 
@@ -21,30 +21,30 @@ def torch() -> Finding:
     try:
         version = metadata.version("torch")
     except metadata.PackageNotFoundError:
-        return Finding("torch", Verdict.WRONG, "it is not installed", cure="pip install torch")
+        return fails("torch", "it is not installed", "pip install torch")
     found = devices.gpus()
     if not found:
-        return fine("torch", f"{version}, without a GPU: trials train on {devices.usable_cores()} cores")
+        return passes("torch", f"{version}, without a GPU: trials train on {devices.usable_cores()} cores")
     try:
         asked = subprocess.run(
             [sys.executable, "-c", ASK_TORCH], capture_output=True, text=True, timeout=ASK_SECONDS, check=True
         )
         seen = int(asked.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        return Finding("torch", Verdict.UNKNOWN, f"{version} does not say whether it sees a GPU: {error}")
+        return unknown("torch", f"{version} does not say whether it sees a GPU: {error}")
     if seen < len(found):
-        message = f"{version} sees {seen} of {len(found)} GPUs"
+        sentence = f"{version} sees {seen} of {len(found)} GPUs"
         cure = "install a torch that is built for CUDA, and a driver that is new enough for it (nvidia-smi tells)"
-        return Finding("torch", Verdict.WRONG, message, cure=cure)
-    return fine("torch", f"{version} sees {seen} GPU{'' if seen == 1 else 's'}")
+        return fails("torch", sentence, cure)
+    return passes("torch", f"{version} sees {counted(seen, 'GPU')}")
 
 
 def gpus() -> Finding:
     found = devices.gpus()
     if not found:
-        return fine("gpus", "none")
+        return passes("gpus", "none")
     told = [f"gpu {gpu.index} ({gpu.name}): {size(gpu.free_bytes)} of {size(gpu.memory_bytes)} free" for gpu in found]
     full = [line for line, gpu in zip(told, found, strict=True) if gpu.free_bytes < FULL * gpu.memory_bytes]
     if full:
-        return Finding("gpus", Verdict.UNKNOWN, "memory is in use", tuple(full), "nvidia-smi tells by which process")
-    return fine("gpus", "; ".join(told))
+        return unknown("gpus", "memory is in use", "nvidia-smi tells by which process", *full)
+    return passes("gpus", "; ".join(told))

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sweeper.check.doctor.finding import Finding, Repair, Verdict, counted, fine
+from sweeper.check.doctor.repair import Repair
+from sweeper.check.finding import Finding, counted, fails, passes, unknown
 from sweeper.store import health, reads
 from sweeper.store.address import address
 from sweeper.store.connection import Store, file_system, unfinished
@@ -26,55 +27,53 @@ def unopened(error: StoreError, path: Path | None) -> Finding:
     torn = path is not None and "damaged" in str(error)
     cure = _cure(path) if torn and path is not None else None
     repairs = (_save(path),) if torn and path is not None else ()
-    return Finding("store", Verdict.WRONG, str(error), cure=cure, repairs=repairs)
+    return fails("store", str(error), cure).offering(repairs)
 
 
 def store(store: Store) -> Finding:
     """What and where it is. That nothing can be written is wrong for a sweep, not for questions."""
     studies = counted(len(reads.study_names(store)), "study", "studies")
     if store.path is None:
-        return fine("store", f"{address(store)}: version {SCHEMA_VERSION}, {studies}")
+        return passes("store", f"{address(store)}: version {SCHEMA_VERSION}, {studies}")
     kind = file_system(store.path)
     known = f"{address(store)}: version {SCHEMA_VERSION}, {size(store.path.stat().st_size)}, {studies}, on {kind}"
     if store.read_only:
         cure = "chmod u+w the file and its folder, or copy the store elsewhere"
-        return Finding("store", Verdict.WRONG, f"{known}; questions alone, for {store.read_only}", cure=cure)
+        return fails("store", f"{known}; questions alone, for {store.read_only}", cure)
     if kind == "unknown":
-        return Finding("store", Verdict.UNKNOWN, f"{known} file system: SQLite needs a local one")
-    return fine("store", known)
+        return unknown("store", f"{known} file system: SQLite needs a local one")
+    return passes("store", known)
 
 
 def journal(store: Store) -> Finding:
     """SQLite's journal beside the file."""
     if store.path is None or store.read_only:
-        return fine("journal", "none is needed")
+        return passes("journal", "none is needed")
     mode = health.journal_mode(store)
     if mode != "wal":
         cure = "end the programs that have the store open; the next one to open it changes the mode"
-        return Finding("journal", Verdict.WRONG, f"its mode must be wal, but is {mode}", cure=cure)
+        return fails("journal", f"its mode must be wal, but is {mode}", cure)
     file = _beside(store.path, "-wal")
     length = file.stat().st_size if file.exists() else 0
     if length > BIG_JOURNAL_BYTES:
         cure = "end whatever has the store open without using it: an old notebook, a forgotten sqlite3"
-        return Finding(
-            "journal", Verdict.UNKNOWN, f"{size(length)}: a reader may keep it from being taken in", (), cure
-        )
-    return fine("journal", f"wal, {size(length)}")
+        return unknown("journal", f"{size(length)}: a reader may keep it from being taken in", cure)
+    return passes("journal", f"wal, {size(length)}")
 
 
 def integrity(store: Store, *, deep: bool) -> Finding:
     """Whether SQLite finds its own pages whole."""
     if store.path is None:
-        return fine("integrity", "the server looks after it")
+        return passes("integrity", "the server looks after it")
     check = "integrity_check" if deep else "quick_check"
     try:
         problems = health.damage(store, deep=deep)
     except StoreError as error:
         problems = [str(error)]
     if not problems:
-        return fine("integrity", f"{check} says ok")
-    message = f"the store is damaged, says {check}"
-    return Finding("integrity", Verdict.WRONG, message, tuple(problems), _cure(store.path), (_save(store.path),))
+        return passes("integrity", f"{check} says ok")
+    sentence = f"the store is damaged, says {check}"
+    return fails("integrity", sentence, _cure(store.path), *problems).offering((_save(store.path),))
 
 
 def leftovers(path: Path) -> Finding:
@@ -86,12 +85,10 @@ def leftovers(path: Path) -> Finding:
         for file in orphaned
     ]
     if not problems and not lost:
-        return fine("leftovers", "none")
+        return passes("leftovers", "none")
     repairs = [Repair(f"delete {place(left)}", _deletion(path, left), (place(left),)) for left in unfinished(path)]
     cure = "put the store back, or move its journal away" if lost else "sweeper doctor --fix deletes them"
-    return Finding(
-        "leftovers", Verdict.WRONG, counted(len(problems + lost), "file"), (*problems, *lost), cure, tuple(repairs)
-    )
+    return fails("leftovers", counted(len(problems + lost), "file"), cure, *problems, *lost).offering(repairs)
 
 
 def clock(store: Store) -> Finding:
@@ -101,12 +98,12 @@ def clock(store: Store) -> Finding:
     if newest - database > CLOCK_SECONDS:
         ahead = f"something in the store was written {duration(newest - database)} ahead of the database's clock"
         cure = "set the clock right; living workers renew their leases by themselves"
-        return Finding("clock", Verdict.WRONG, f"{ahead}: it was set back since", cure=cure)
+        return fails("clock", f"{ahead}: it was set back since", cure)
     if abs(apart) > CLOCK_SECONDS:
         where = "ahead of" if apart > 0 else "behind"
-        message = f"the database's clock is {duration(abs(apart))} {where} this host's"
-        return Finding("clock", Verdict.WRONG, message, cure="set both by the same time server")
-    return fine("clock", f"{abs(apart):.1f} s apart from this host's")
+        sentence = f"the database's clock is {duration(abs(apart))} {where} this host's"
+        return fails("clock", sentence, "set both by the same time server")
+    return passes("clock", f"{abs(apart):.1f} s apart from this host's")
 
 
 # ---- what can be done ------------------------------------------------------------------------------------------------

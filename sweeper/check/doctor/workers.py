@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.check.doctor.finding import Finding, Repair, Verdict, counted, fine
+from sweeper.check.doctor.repair import Repair
+from sweeper.check.finding import Finding, counted, fails, passes, unknown
 from sweeper.store import claims, health, process, reads
 from sweeper.store.connection import Store
 from sweeper.words.numbers import duration, plain
@@ -27,11 +28,11 @@ class _Found:
     unknown: list[str]
     repairs: list[Repair]
 
-    def finding(self, check: str, message: str, bad: str, cure: str) -> Finding:
+    def finding(self, name: str, good: str, bad: str, cure: str) -> Finding:
         if not self.wrong and not self.unknown:
-            return fine(check, message)
-        verdict = Verdict.WRONG if self.wrong else Verdict.UNKNOWN
-        return Finding(check, verdict, bad, (*self.wrong, *self.unknown), cure, tuple(self.repairs))
+            return passes(name, good)
+        judged = fails if self.wrong else unknown
+        return judged(name, bad, cure, *self.wrong, *self.unknown).offering(self.repairs)
 
 
 # ---- budget ----------------------------------------------------------------------------------------------------------

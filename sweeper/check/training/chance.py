@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from sweeper.check.training.finding import Finding, fails, passes, short, unknown
+from sweeper.check.finding import Finding, fails, passes, short, unknown
 from sweeper.check.training.sightings import Call, Kind
 
 NAME = "chance"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sweeper.check.finding import Finding, unknown
 from sweeper.check.training.chance import HOW_SEEN, chance
-from sweeper.check.training.finding import Finding, unknown
 from sweeper.check.training.gradients import NAME as GRADIENTS
 from sweeper.check.training.gradients import gradients
 from sweeper.check.training.inputs import inputs
@@ -23,26 +23,27 @@ from sweeper.check.training.survey import Survey
 def seen(survey: Survey) -> list[Finding]:
     """What watching alone tells."""
     told = f"The watch gave up: {survey.broken}"
+    known, calls, parameters = survey.forwards, survey.calls, survey.parameters
     return [
         *([unknown("watch", told, "Tell the authors of sweeper.")] if survey.broken else []),
-        inputs(survey.train, survey.normalised),
-        labels(survey.first, survey.train, survey.val, survey.bad_labels, survey.whole),
-        balance(survey.first, survey.train),
-        overlap(survey.train, survey.val, survey.val_batches, survey.whole),
-        outputs(survey.first),
-        chance(survey.first, survey.first_loss, survey.loaded),
-        regularisation(survey.pairs, survey.decays),
-        movement(survey.parameters, survey.steps, survey.loaded),
-        symmetry(survey.parameters),
-        zeroing(survey.stale, survey.asked, survey.several),
-        modes(bool(survey.val_batches), survey.trains is False, survey.validated_in_training, survey.changes),
-        steps(survey.losses, survey.whole),
+        inputs(known.train, survey.normalised),
+        labels(calls.first, known.train, known.val, calls.bad_labels, survey.whole),
+        balance(calls.first, known.train),
+        overlap(known.train, known.val, known.val_batches, survey.whole),
+        outputs(calls.first),
+        chance(calls.first, calls.first_loss, survey.loaded),
+        regularisation(calls.pairs, parameters.decays),
+        movement(parameters.seen, survey.steps, survey.loaded),
+        symmetry(parameters.seen),
+        zeroing(parameters.stale, parameters.asked, parameters.several),
+        modes(bool(known.val_batches), known.trains is False, known.validated_in_training, survey.changes),
+        steps(calls.losses, survey.whole),
     ]
 
 
 def tried(survey: Survey, seconds: float = SECONDS) -> list[Finding]:
     """What training a part of it again tells."""
-    survey.restore()
+    survey.parameters.restore()
     task = survey.task()
     if isinstance(task, str):
         return [unknown(name, f"Cannot tell: {task}.", HOW_SEEN) for name in (OVERFIT, GRADIENTS)]

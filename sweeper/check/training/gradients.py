@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sweeper.check.training.finding import Finding, fails, listed, passes, unknown
+from sweeper.check.finding import Finding, fails, listed, passes, unknown
 from sweeper.check.training.task import Loss, Task
 from sweeper.words.errors import ConfigError
 

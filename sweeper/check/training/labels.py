@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from sweeper.check.training.finding import Finding, fails, listed, passes, short, unknown
+from sweeper.check.finding import Finding, fails, listed, passes, short, unknown
 from sweeper.check.training.sightings import CLASSES, Call, Seen
 
 RATIO = 10.0
@@ -66,14 +66,14 @@ def balance(first: Call | None, train: Seen) -> Finding:
     weights = {label: total / (len(counts) * count) for label, count in sorted(counts.items())}
     numbers = {
         "counts": [counts[label] for label in sorted(counts)],
-        "weights": [float(f"{w:.3g}") for w in weights.values()],
+        "weights": [float(short(w)) for w in weights.values()],
     }
     share = f"the largest class has {short(most / least)} times the examples of the smallest"
     if most <= RATIO * least or first.weighted:
         by = ", and the loss weighs them" if first.weighted else ""
         return passes(name, f"In balance: {share}{by}." if not by else f"{share.capitalize()}{by}.", **numbers)
     cure = (
-        f"Weigh them: cross_entropy(…, weight=torch.tensor([{', '.join(f'{w:.3g}' for w in weights.values())}])), "
+        f"Weigh them: cross_entropy(…, weight=torch.tensor([{', '.join(map(short, weights.values()))}])), "
         "or draw them evenly; and watch a metric of each class."
         if len(weights) <= 20
         else "Weigh each class by N / (C · n) (--format json has the weights), or draw them evenly."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweeper.check.training.finding import Finding, fails, listed, passes, unknown
+from sweeper.check.finding import Finding, fails, listed, passes, unknown
 from sweeper.check.training.sightings import ParameterSeen
 
 

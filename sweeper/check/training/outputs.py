@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sweeper.check.training.finding import Finding, fails, passes, unknown
+from sweeper.check.finding import Finding, fails, passes, unknown
 from sweeper.check.training.sightings import Call, Kind
 
 NAME = "outputs"

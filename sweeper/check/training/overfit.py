@@ -11,7 +11,7 @@ import time
 
 import torch
 
-from sweeper.check.training.finding import Finding, fails, passes, short, unknown
+from sweeper.check.finding import Finding, fails, passes, short, unknown
 from sweeper.check.training.task import Task, without_dropout
 from sweeper.words.errors import ConfigError
 

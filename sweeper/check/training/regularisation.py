@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sweeper.check.finding import Finding, fails, passes, short, unknown
 from sweeper.check.training.chance import HOW_SEEN
-from sweeper.check.training.finding import Finding, fails, passes, short, unknown
 
 NAME = "regularisation"
 DROWNS = 1.0

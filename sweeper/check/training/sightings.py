@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+FIRST = 10
+"""Steps of which everything is written down."""
 KEPT = 512
 """Examples that are kept to be trained on again."""
 KEPT_BYTES = 64 * 2**20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sweeper.check.training.finding import Finding, fails, passes, unknown
+from sweeper.check.finding import Finding, fails, passes, unknown
 from sweeper.check.training.sightings import Seen
 
 LEAKS = 0.01

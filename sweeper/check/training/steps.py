@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
-from sweeper.check.training.finding import Finding, fails, passes, short, unknown
+from sweeper.check.finding import Finding, fails, passes, short, unknown
 from sweeper.training.lr_range import Stability
 
 NAME = "first epoch"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from sweeper.analysis.diagnosis import Finding, Run, Severity, well
+from sweeper.analysis.diagnosis import Diagnosis, Run, Severity, well
 from sweeper.words.numbers import plain
 from sweeper.words.program import typed
 from sweeper.words.records import StudyRecord
@@ -18,12 +18,12 @@ STYLES = {Severity.BROKEN: "bold red", Severity.BAD: "yellow", Severity.HINT: "c
 # ---- drawn -----------------------------------------------------------------------------------------------------------
 
 
-def lines(found: Sequence[Finding]) -> list[str]:
-    """A line a finding, with what to do: for the page, and for a trial's sheet."""
+def lines(found: Sequence[Diagnosis]) -> list[str]:
+    """A line a diagnosis, with what to do: for the page, and for a trial's sheet."""
     return [f"{plain(each.sentence)} Try: {plain(each.cure)}." for each in found]
 
 
-def draw(title: str, found: Sequence[Finding], nothing: str) -> RenderableType:
+def draw(title: str, found: Sequence[Diagnosis], nothing: str) -> RenderableType:
     parts: list[RenderableType] = [Text(title, style="bold")]
     if not found:
         parts.append(Text(typed(plain(nothing))))
@@ -34,10 +34,10 @@ def draw(title: str, found: Sequence[Finding], nothing: str) -> RenderableType:
     return Group(*parts)
 
 
-def of_one(run: Run, found: Sequence[Finding], study: StudyRecord) -> RenderableType:
+def of_one(run: Run, found: Sequence[Diagnosis], study: StudyRecord) -> RenderableType:
     return draw(f"trial {run.number} of {study.name}", found, well(run))
 
 
-def of_all(found: Sequence[Finding], study: StudyRecord) -> RenderableType:
+def of_all(found: Sequence[Diagnosis], study: StudyRecord) -> RenderableType:
     nothing = "Nothing to mend: no region diverges, and the best trials share no fault. One trial: sweeper diagnose N"
     return draw(f"study {study.name}", found, nothing)

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sweeper.check.finding import Finding, Verdict
 from sweeper.check.ramp import watched
 from sweeper.check.training import examination
-from sweeper.check.training.finding import Finding, Verdict
-from sweeper.check.training.survey import Survey, SurveyDone, surveyed
+from sweeper.check.training.hooks import surveyed
+from sweeper.check.training.survey import Survey, SurveyDone
 from sweeper.check.training.task import Task, rehearse
 from sweeper.words.errors import ConfigError
 
@@ -548,7 +549,7 @@ def test_a_watch_that_breaks_harms_no_training(monkeypatch: pytest.MonkeyPatch) 
     def broken(*args: Any) -> None:
         raise TypeError("an input of another world")
 
-    monkeypatch.setattr("sweeper.check.training.survey.digests", broken)
+    monkeypatch.setattr("sweeper.check.training.forwards.digests", broken)
     found = examined(Lesson().train)
     assert found["watch"].sentence == "The watch gave up: TypeError: an input of another world"
     assert failed(found) == set()

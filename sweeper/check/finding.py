@@ -1,12 +1,18 @@
-"""What a check says: passes, fails or cannot tell, in a sentence, with its numbers and what to do."""
+"""What a check says: passes, fails or cannot tell, in a sentence, with its numbers, what to do and what can be mended.
+
+Of a training script (`sweeper check`) and of a store (`sweeper doctor`) alike.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sweeper.check.doctor.repair import Repair
 
 
 class Verdict(StrEnum):
@@ -17,7 +23,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One check. `problems`: a line for each thing that is wrong; `cure`: what to do, or what to add."""
+    """One check.
+
+    Attributes:
+        cure: what to do, or what to add.
+        problems: a line for each thing that is wrong or cannot be told.
+        repairs: what the doctor can do about it; of a script none.
+    """
 
     name: str
     verdict: Verdict
@@ -25,9 +37,10 @@ class Finding:
     cure: str | None = None
     numbers: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    repairs: tuple[Repair, ...] = ()
 
     def as_row(self) -> dict[str, Any]:
-        """JSON-plain; a number that is none is null."""
+        """JSON-plain, without the repairs; a number that is none is null."""
         return {
             "check": self.name,
             "verdict": str(self.verdict),
@@ -36,6 +49,9 @@ class Finding:
             "cure": self.cure,
             "numbers": {name: _plain(value) for name, value in self.numbers.items()},
         }
+
+    def offering(self, repairs: Sequence[Repair]) -> Finding:
+        return replace(self, repairs=tuple(repairs))
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Finding:
@@ -47,12 +63,12 @@ def passes(name: str, sentence: str, **numbers: Any) -> Finding:
     return Finding(name, Verdict.PASSES, sentence, None, numbers)
 
 
-def fails(name: str, sentence: str, cure: str, *problems: str, **numbers: Any) -> Finding:
+def fails(name: str, sentence: str, cure: str | None, *problems: str, **numbers: Any) -> Finding:
     return Finding(name, Verdict.FAILS, sentence, cure, numbers, problems)
 
 
-def unknown(name: str, sentence: str, cure: str | None = None, **numbers: Any) -> Finding:
-    return Finding(name, Verdict.UNKNOWN, sentence, cure, numbers)
+def unknown(name: str, sentence: str, cure: str | None = None, *problems: str, **numbers: Any) -> Finding:
+    return Finding(name, Verdict.UNKNOWN, sentence, cure, numbers, problems)
 
 
 def short(value: float) -> str:
@@ -71,6 +87,14 @@ def listed(names: list[str], most: int = 4) -> str:
     """
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def counted(count: int, noun: str, many: str | None = None) -> str:
+    """
+    >>> counted(1, "file"), counted(2, "file"), counted(0, "study", "studies")
+    ('1 file', '2 files', '0 studies')
+    """
+    return f"{count} {noun if count == 1 else many or f'{noun}s'}"
 
 
 def _plain(value: Any) -> Any:
