@@ -6,9 +6,8 @@ trials that it held are taken away is `idle`.
 
 from __future__ import annotations
 
-import bisect
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -237,57 +236,21 @@ def widened(lifetimes: Mapping[int, Span], spans: Iterable[tuple[int, float, flo
 
 
 def held(store: Store, study: StudyRecord) -> Held:
-    """Each attempt at these trials with its worker and an end.
-
-    An attempt of which an older sweeper kept no worker is given to one that lived then and held nothing else.
-    """
+    """Each attempt at these trials with its worker and an end; of a store that was damaged, those that are there."""
     workers = reads.worker_rows(store, study.id)
     lifetimes = lifetimes_of(workers)
-    found = [
-        replace(turns, attempts=tuple(_bounded(each, lifetimes) for each in turns.attempts))
-        for turns in ledger.turns(store, study.id)
-    ]
-    if all(each.worker is not None for turns in found for each in turns.attempts):
-        return Held(workers, found)
-    taken: dict[int, list[Span]] = {worker: [] for worker in lifetimes}
-    known = [(each.worker, each.begin, each.end) for turns in found for each in turns.attempts if each.end is not None]
-    for worker, begin, end in (*ledger.spans(store, study.id), *known):
-        if worker is not None:
-            bisect.insort(taken[worker], (begin, end))
-    placed = [
-        replace(turns, attempts=tuple(_placed(each, lifetimes, taken) for each in turns.attempts)) for turns in found
-    ]
-    return Held(workers, placed)
+
+    def bounded(attempts: Iterable[Attempt]) -> Iterator[Attempt]:
+        return (_bounded(each, lifetimes[each.worker][1]) for each in attempts if each.worker in lifetimes)
+
+    found = ledger.turns(store, study.id)
+    return Held(workers, [replace(turns, attempts=tuple(bounded(turns.attempts))) for turns in found])
 
 
-def _bounded(attempt: Attempt, lifetimes: Mapping[int, Span]) -> Attempt:
+def _bounded(attempt: Attempt, died: float) -> Attempt:
     """No longer than its worker lived, and until now where both go on."""
-    if attempt.worker is None:
-        return attempt._replace(end=attempt.end or attempt.last_report or attempt.begin)
-    died = lifetimes[attempt.worker][1]
     end = died if attempt.end is None else min(attempt.end, died)
     return attempt._replace(end=max(attempt.begin, end, attempt.last_report or attempt.begin))
-
-
-def _placed(attempt: Attempt, lifetimes: Mapping[int, Span], taken: Mapping[int, list[Span]]) -> Attempt:
-    if attempt.worker is not None or attempt.end is None:
-        return attempt
-    worker = free(attempt.begin, attempt.end, lifetimes, taken)
-    if worker is not None:
-        bisect.insort(taken[worker], (attempt.begin, attempt.end))
-    return attempt._replace(worker=worker)
-
-
-def free(begin: float, end: float, lifetimes: Mapping[int, Span], taken: Mapping[int, list[Span]]) -> int | None:
-    """Of the workers that lived then the one that was least taken."""
-    middle = (begin + end) / 2
-    there = (worker for worker, (born, died) in lifetimes.items() if born <= middle <= died)
-    return min(there, key=lambda worker: _overlap(begin, end, taken[worker]), default=None)
-
-
-def _overlap(begin: float, end: float, spans: Sequence[Span]) -> float:
-    index = bisect.bisect_left(spans, (begin, end))
-    return sum(max(0.0, min(end, last) - max(begin, first)) for first, last in spans[max(0, index - 1) : index + 1])
 
 
 def of_workers(found: Ledger) -> dict[int, dict[str, Any]]:

@@ -32,7 +32,7 @@ LEFT = ("handed back", "out of memory", "put back", "killed", "failed")
 
 
 class Attempt(NamedTuple):
-    """One worker's turn at a trial, in the database's time. `worker`: None where an older sweeper did not say.
+    """One worker's turn at a trial, in the database's time. `worker`: None where it was trained elsewhere.
 
     `end` is None while it lasts; `epochs` and `epoch_seconds`: what it trained and nobody trained again.
     """
@@ -135,15 +135,6 @@ def _share_of_epochs(connection: sa.Connection, by: Sequence[Any], which: Sequen
     return {None: overall, **{key: epoch_seconds / seconds for key, epoch_seconds, seconds in found}}
 
 
-def spans(store: Store, study_id: int) -> list[tuple[int, float, float]]:
-    """Of each of these trials the worker, the begin and the end."""
-    here = (*_at_one_go(study_id), trials.c.worker_id.is_not(None), trials.c.started.is_not(None))
-    end = sa.func.coalesce(trials.c.finished, trials.c.started + trials.c.seconds)
-    with store.read() as connection:
-        rows = connection.execute(sa.select(trials.c.worker_id, trials.c.started, end).where(*here))
-        return [(worker, begin, stop) for worker, begin, stop in rows]
-
-
 def _same_trial() -> Any:
     return (epochs.c.study_id == trials.c.study_id) & (epochs.c.number == trials.c.number)
 
@@ -196,10 +187,10 @@ def _told(connection: sa.Connection, study_id: int) -> dict[int, list[Any]]:
 
 
 def _attempts(row: Any, trained: Mapping[int, tuple[Any, ...]], told: Sequence[Any]) -> list[Attempt]:
-    """A trial's attempts in order; those of which nothing is known are left out."""
+    """A trial's attempts in order; of a store that was damaged those of which worker and begin are known."""
     taken = [each for each in told if each.kind in (PROMOTED, TAKEN_UP) and each.worker_id is not None]
     taken = taken[-(row.attempt - 1) :] if row.attempt > 1 else []
-    before = row.attempt - len(taken)  # of these an older sweeper said nothing but their epochs
+    before = row.attempt - len(taken)
     begins: dict[int, float | None] = {attempt: trained[attempt][2] for attempt in trained if attempt <= before}
     begins |= {1: row.started} if before >= 1 else {}
     begins |= {before + 1 + nth: each.time for nth, each in enumerate(taken)}
@@ -211,7 +202,8 @@ def _attempts(row: Any, trained: Mapping[int, tuple[Any, ...]], told: Sequence[A
         is_last = index == len(known) - 1
         limit = math.inf if is_last else known[index + 1][1]
         end, was_paused = _end(row, told, begin, last) if is_last else _left(told, begin, last, limit)
-        found.append(Attempt(row.number, holders.get(attempt), begin, end, count, seconds, last, was_paused))
+        if attempt in holders:
+            found.append(Attempt(row.number, holders[attempt], begin, end, count, seconds, last, was_paused))
     return _with_rest(found, row)
 
 
