@@ -255,6 +255,11 @@ def _refuse_version(version: int | None, address: str) -> None:
             f"This sweeper reads stores up to version {schema.SCHEMA_VERSION}, but {address} has version {version}: a "
             "newer sweeper wrote it; upgrade sweeper-hpo or name another store=…"
         )
+    if version < schema.FIRST_VERSION:
+        raise StoreError(
+            f"This sweeper reads stores from version {schema.FIRST_VERSION} on, but {address} has version {version}: "
+            "name another store=…"
+        )
 
 
 def _why_read_only(path: Path | None) -> str | None:

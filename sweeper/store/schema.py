@@ -13,6 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 
 SCHEMA_VERSION = 3
+FIRST_VERSION = 3
+"""The oldest that is led to this one."""
 APPLICATION_ID = int.from_bytes(b"SWPR", "big")
 """SQLite's mark in a file's header: whose file it is, readable without opening the database."""
 
@@ -255,24 +257,8 @@ VIEWS = {
               AND t.repeats IS NULL""",
 }
 
-MIGRATIONS: dict[int, list[str]] = {
-    1: [
-        "ALTER TABLE workers ADD COLUMN environment JSON",
-        "ALTER TABLE studies ADD COLUMN workers INTEGER",
-        "ALTER TABLE workers ADD COLUMN max_failures INTEGER",
-        "ALTER TABLE trials ADD COLUMN failed_on TEXT",
-        "ALTER TABLE trials ADD COLUMN repeats INTEGER",
-        "ALTER TABLE studies ADD COLUMN confirmed BIGINT",
-    ],
-    2: [
-        "ALTER TABLE workers ADD COLUMN load DOUBLE PRECISION",
-        "ALTER TABLE workers ADD COLUMN memory_bytes BIGINT",
-        "ALTER TABLE workers ADD COLUMN memory_total_bytes BIGINT",
-        "ALTER TABLE trials ADD COLUMN repeated_epochs INTEGER NOT NULL DEFAULT 0",
-        "ALTER TABLE trials ADD COLUMN repeated_seconds DOUBLE PRECISION NOT NULL DEFAULT 0",
-    ],
-}
-"""For each version, the statements that lead from it to the next one; run in order, in one transaction."""
+MIGRATIONS: dict[int, list[str]] = {}
+"""For each version from `FIRST_VERSION` on, the statements that lead to the next one; run in one transaction."""
 
 
 def create(connection: sa.Connection) -> None:

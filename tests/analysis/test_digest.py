@@ -8,10 +8,10 @@ import itertools
 import pytest
 
 import sweeps
-from sweeper.analysis import accounts, axes, curves, digest, importance, timeline
+from sweeper.analysis import axes, curves, digest, importance, timeline
 from sweeper.report import answer
 from sweeper.report.html import parallel, plots
-from sweeper.store import attempts, reads, schema
+from sweeper.store import attempts, columns, reads, schema
 
 
 @pytest.mark.parametrize("module", [curves, digest, parallel, plots, timeline])
@@ -163,12 +163,15 @@ def test_a_promoted_trial_is_two_stretches(store, found) -> None:
     update(store, schema.epochs, at, attempt=2, reported=schema.epochs.c.reported + 50)
     here = schema.trials.c.number == number
     update(store, schema.trials, here, attempt=2, finished=schema.trials.c.finished + 50)
+    reported = [row[0] for row in columns.epoch_table(store, found.study.id, ["reported"], number)]
+    holder = reads.trial(store, found.study.id, number)["worker_id"]
+    told = {"study_id": found.study.id, "kind": attempts.PROMOTED, "number": number, "message": "it goes on"}
+    with store.write() as connection:
+        connection.execute(schema.events.insert().values(**told, worker_id=holder, time=reported[5] + 50))
     turns = next(each for each in attempts.turns(store, found.study.id) if each.number == number)
     first, second = turns.attempts
-    assert (first.number, second.number, first.worker) == (number, number, None)  # no event has kept who held it
+    assert (first.number, second.number, first.worker, second.worker) == (number, number, holder, holder)
     assert second.begin == pytest.approx(first.end + 50)
-    held = accounts.held(store, found.study).turns
-    assert all(attempt.worker is not None for each in held for attempt in each.attempts)
 
 
 def test_neighbours_become_one_where_there_are_too_many(monkeypatch, found) -> None:

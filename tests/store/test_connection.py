@@ -241,13 +241,17 @@ def foreign(path):
     raw.close()
 
 
-def newer(path):
+def newer(path, version=99):
     Store(url_of(path), create=True).close()
     raw = sqlite3.connect(path)
-    raw.execute("UPDATE sweeper_meta SET value = '99'")
-    raw.execute("PRAGMA user_version = 99")
+    raw.execute("UPDATE sweeper_meta SET value = ?", (str(version),))
+    raw.execute(f"PRAGMA user_version = {version}")
     raw.commit()
     raw.close()
+
+
+def older(path):
+    newer(path, version=schema.FIRST_VERSION - 1)
 
 
 def torn(path):
@@ -262,6 +266,7 @@ REFUSED = {
     "short": (lambda path: path.write_bytes(b"SQLite"), ["must be an SQLite database", "{path}"]),
     "foreign": (foreign, ["must hold sweeper's tables", "{path}", "store="]),
     "newer": (newer, [f"up to version {schema.SCHEMA_VERSION}", "{path}", "version 99", "upgrade"]),
+    "older": (older, [f"from version {schema.FIRST_VERSION} on", "{path}", "store="]),
     "folder": (lambda path: path.mkdir(), ["{path}", "folder"]),
     "header": (lambda path: path.write_bytes(opening.SQLITE_HEADER + b"\7" * 4096), ["{path}", "sweeper's tables"]),
     "torn": (torn, ["{path}", "damaged"]),
@@ -458,34 +463,6 @@ NOW = schema.SCHEMA_VERSION
 def to_version(monkeypatch, number, migrations):
     monkeypatch.setattr(schema, "SCHEMA_VERSION", number)
     monkeypatch.setattr(schema, "MIGRATIONS", migrations)
-
-
-def shape(store):
-    """Tables and views, and the columns of each."""
-    with store.read() as connection:
-        found = sa.inspect(connection)
-        names = [*found.get_table_names(), *found.get_view_names()]
-        return {name: {column["name"] for column in found.get_columns(name)} for name in names}
-
-
-def test_a_store_of_the_first_version_gets_all_that_a_new_one_has(made, begin):
-    store = Store(url_of(made))
-    begin(store)
-    new = shape(store)
-    with store.write() as connection:
-        schema.drop_views(connection)
-        for table in ("moves", "failing_devices"):
-            connection.exec_driver_sql(f"DROP TABLE {table}")
-        for statement in (each for version in (1, 2) for each in schema.MIGRATIONS[version]):
-            table, column = statement.removeprefix("ALTER TABLE ").split(" ADD COLUMN ")
-            connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column.split(' ')[0]}")
-        connection.exec_driver_sql("UPDATE sweeper_meta SET value = '1' WHERE key = 'schema_version'")
-        connection.exec_driver_sql("PRAGMA user_version=1")
-    assert shape(store) != new
-    store.close()
-    store = Store(url_of(made))
-    assert shape(store) == new
-    assert reads.study(store, "demo").workers is None
 
 
 def test_an_older_store_is_led_through_every_version(made, begin, monkeypatch):
