@@ -12,11 +12,11 @@ import sqlalchemy as sa
 
 from sweeper.engine.opening import StudySettings, open_study
 from sweeper.machine import supervisor
-from sweeper.search.plans import make_plan
 from sweeper.search.space import Float, SearchSpace
 from sweeper.store import claims, process
 from sweeper.store.connection import Store
-from sweeper.words.records import Direction, Lease
+from sweeper.words.records import Lease
+from sweeper.words.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the tests that start `forks`
 
@@ -73,17 +73,11 @@ def any_store(request, tmp_path):
 def settings(tmp_path):
     """`settings(budget=4, …)`: what a person asked for, a random search over `x` in [0, 1]."""
 
-    def make(*, name="demo", search="random", epochs=None, **more):
-        values = {
-            "metric": "val_loss",
-            "direction": Direction.MINIMIZE,
-            "seed": 0,
-            "budget": 4,
-            "space": SearchSpace((Float("x", 0.0, 1.0),)),
-            "folder": tmp_path / "runs" / name,
-            "config": {},
-        }
-        return StudySettings(name=name, plan=make_plan(search, epochs=epochs), **{**values, **more})
+    def make(*, name="demo", space=None, config=None, **more):
+        values = {"search": "random", "metric": "val_loss", "budget": 4, "folder": tmp_path / "runs"}
+        asked = Settings(study=name, space={}, **{**values, **more})
+        space = SearchSpace((Float("x", 0.0, 1.0),)) if space is None else space
+        return StudySettings.of(asked, space, config or {})
 
     return make
 

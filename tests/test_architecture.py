@@ -84,6 +84,7 @@ ONE_MEANING = {
     "report": "what people see",
     "rerun": "a trial trained again",
     "search": "what to try next",
+    "settings": "what a person may set",
     "sheet": "one trial",
     "space": "the search space",
     "stages": "from coarse to fine",

@@ -5,45 +5,41 @@ Imported at every Hydra start, so nothing heavy is imported before a sweep begin
 """
 
 import sys
-from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import field, make_dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Dict, List, Optional, get_args, get_origin, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from sweeper.words.settings import Door, Settings, reference
 
-@dataclass
-class SweeperConf:
-    """`hydra.sweeper`: see conf/config.yaml for each key."""
 
-    _target_: str = "hydra_plugins.sweeper_hydra.sweeper.StudySweeper"
-    _recursive_: bool = False
-    study: str = "${hydra.job.name}"
-    store: Optional[str] = None
-    folder: str = "runs"
-    params: Dict[str, Any] = field(default_factory=dict)
-    search: Any = "coarse_to_fine"
-    sampler: Any = None
-    borders: Any = None
-    confirm: Any = None
-    from_study: Any = None
-    budget: float = 20
-    epochs: Optional[int] = None
-    metric: str = "objective"
-    direction: str = "minimize"
-    workers: Optional[int] = None
-    seed: int = 0
-    max_failures: Optional[int] = 5
-    keep: int = 2
-    timeout: Optional[float] = None
-    epoch_timeout: Optional[float] = None
-    loggers: Any = None
-    tensorboard: bool = False
-    check: Any = False
-    on_change: str = "stop"
+def _hydra_type(hint: Any) -> Any:
+    """Words, numbers and mappings are checked by Hydra; what may be more than one of these is ours to read."""
+    kinds = set(get_args(hint) or [hint]) - {type(None), Path}  # in YAML a path is a word
+    if get_origin(hint) is Mapping:
+        return Dict[str, Any]
+    if len(kinds) > 1 or not kinds <= {str, int, float, bool}:
+        return Any
+    (kind,) = kinds
+    return Optional[kind] if type(None) in get_args(hint) else kind
 
+
+def _fields() -> Any:
+    hints = get_type_hints(Settings)
+    for each in reference(Door.HYDRA):
+        yield each.name, _hydra_type(hints[each.field]), field(default_factory=partial(copy, each.default))
+
+
+HYDRAS_OWN = (("_target_", str, f"{__name__}.StudySweeper"), ("_recursive_", bool, False))
+SweeperConf = make_dataclass("SweeperConf", [*HYDRAS_OWN, *_fields()], namespace={"__module__": __name__})
+"""`hydra.sweeper`: the settings of `sweeper.words.settings`."""
 
 ConfigStore.instance().store(group="hydra/sweeper", name="sweeper", node=SweeperConf, provider="sweeper")
 
@@ -68,9 +64,9 @@ class StudySweeper(Sweeper):
 
         assert self.hydra_context is not None
         assert self.config is not None
-        settings = {key: _plain(value) for key, value in self.settings.items()}
         try:
-            return Multirun(self.hydra_context, self.task_function, self.config, settings).run(arguments)
+            asked = Settings.of_hydra({key: _plain(value) for key, value in self.settings.items()})
+            return Multirun(self.hydra_context, self.task_function, self.config, asked).run(arguments)
         except (SweeperError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(1)

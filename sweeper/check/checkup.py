@@ -21,8 +21,8 @@ from sweeper.check.script import Sweep, command, run, slots_of, sweep_of, text
 from sweeper.machine.devices import Slot
 from sweeper.search.plan import Plan
 from sweeper.search.plans import make_plan
-from sweeper.trial.handle import OBJECTIVE
 from sweeper.words.errors import ConfigError, SpaceError, SweeperError
+from sweeper.words.metrics import OBJECTIVE
 from sweeper.words.numbers import plain
 
 RAMP = Ramp(1e-7, 10.0, 120, 2)

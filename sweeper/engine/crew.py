@@ -9,19 +9,15 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sweeper.engine.opening import StudySettings
 from sweeper.engine.worker import Worker, WorkerSettings
 from sweeper.machine import devices
 from sweeper.machine.supervisor import Call, Supervisor
 from sweeper.search.completion import is_complete
-from sweeper.search.plan import Plan
 from sweeper.store import claims, process, reads
 from sweeper.store.connection import Store
-from sweeper.words.records import StudyRecord
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger("sweeper")
 
@@ -71,7 +67,7 @@ class WorkerTask:
     def died(self, pid: int) -> None:
         """Told by the supervisor: give that worker's trial back at once."""
         store = Store(self.settings.store)
-        study = reads.study(store, self.settings.study)
+        study = reads.study(store, self.settings.asked.study)
         for row in reads.worker_rows(store, study.id, alive=True):
             if row["pid"] == pid and row["host"] == process.host():
                 claims.end_worker(store, row["id"], "died")
@@ -85,11 +81,11 @@ def _arrived(path: Sequence[str], content: bytes) -> WorkerTask:
     return WorkerTask(*cloudpickle.loads(content))
 
 
-def worker_settings(store: Store, study: StudyRecord, plan: Plan, **more: Any) -> WorkerSettings:
+def worker_settings(store: Store, settings: StudySettings, **more: Any) -> WorkerSettings:
     return WorkerSettings(
+        asked=replace(settings.asked, space={}),  # the store has it, and that of a person may not travel
+        plan=settings.plan,
         store=store.url.render_as_string(hide_password=False),
-        study=study.name,
-        plan=plan,
         driver_pid=os.getpid(),
         driver_started=process.start_time(os.getpid()),
         **more,
@@ -119,7 +115,7 @@ def raise_first(errors: Sequence[BaseException], task: WorkerTask) -> None:
     if not errors:
         return
     store = Store(task.settings.store)
-    complete = is_complete(store, reads.study(store, task.settings.study), task.settings.plan)
+    complete = is_complete(store, reads.study(store, task.settings.asked.study), task.settings.plan)
     store.close()
     if not complete:
         raise errors[0]

@@ -25,14 +25,14 @@ from sweeper.search.optuna.frozen import METRICS
 from sweeper.search.optuna.inference import space_of
 from sweeper.search.optuna.space import OptunaSpace
 from sweeper.search.optuna.storage import METRIC_NAMES
-from sweeper.search.plans import make_plan
 from sweeper.search.space import SearchSpace
 from sweeper.store import imports, reads
 from sweeper.store.connection import Store
 from sweeper.store.schema import APPLICATION_ID
-from sweeper.trial.handle import OBJECTIVE
 from sweeper.words.errors import ConfigError, StudyTaken
+from sweeper.words.metrics import OBJECTIVE
 from sweeper.words.records import Direction, Failure, StudyRecord, StudyState, TrialState
+from sweeper.words.settings import Settings
 
 SEARCH = {"name": "optuna", "stages": [{"name": "search", "sampler": "tpe"}]}
 STATES = {
@@ -84,7 +84,7 @@ class Found:
             "name": settings.name,
             "folder": str(settings.folder.absolute()),
             "config": settings.config,
-            "budget": settings.budget,
+            "budget": settings.asked.budget,
             "full_epochs": full,
             "budget_epochs": granted,
             "granted_epochs": granted,
@@ -103,17 +103,17 @@ class Found:
     def _settings(self, name: str, folder: Path) -> StudySettings:
         """Its budget is as many full trainings as it has trials."""
         try:
-            return StudySettings(
-                name=name,
+            asked = Settings(
+                study=name,
+                space={},
+                search=SEARCH,
+                epochs=len(self.epochs) or None,
+                budget=len(self.trials),
                 metric=self.metric,
                 direction=self.direction,
-                seed=0,
-                budget=len(self.trials),
-                plan=make_plan(SEARCH, epochs=len(self.epochs) or None),
-                space=self.space,
-                folder=folder / name,
-                config={},
+                folder=folder,
             )
+            return StudySettings.of(asked, self.space, {})
         except ConfigError as error:
             raise ConfigError(f"{error} Give it one here: --as NAME.") from None
 

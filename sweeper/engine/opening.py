@@ -13,75 +13,85 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sweeper.engine import loggers
 from sweeper.engine.ancestor import Ancestor, first_params
 from sweeper.engine.worker import at_work
 from sweeper.search.plan import Plan
+from sweeper.search.plans import make_plan
 from sweeper.search.space import SearchSpace, differ_in_ranges_alone, with_ranges_set
 from sweeper.store import claims, process, reads, writes
 from sweeper.store.connection import Store
-from sweeper.trial.checkpoint import check_keep
 from sweeper.words.errors import ConfigError, StudyChanged, StudyTaken, SweeperError
 from sweeper.words.records import Direction, StudyRecord, StudyState
+from sweeper.words.settings import Settings, direction_of
 
 log = logging.getLogger("sweeper")
 
 WAIT_SECONDS = 90.0
 """How long workers that lost their driver may take to leave: longer than their own grace."""
-NAME_LAW = "A study's name has 1 to 128 of the characters A-Z a-z 0-9 . _ -"
 
 
 @dataclass(frozen=True)
 class StudySettings:
-    """What the person asked for: the study's definition (frozen at its start) and how it is run this time."""
+    """What the person `asked` for, and what was read out of it, with the composed config: the study's definition."""
 
-    name: str
-    metric: str
-    direction: Direction
-    seed: int
-    budget: float
+    asked: Settings
     plan: Plan
     space: SearchSpace
-    folder: Path
     config: dict[str, Any]
     from_study: Ancestor | None = None
 
+    @classmethod
+    def of(cls, asked: Settings, space: SearchSpace, config: dict[str, Any]) -> StudySettings:
+        """Raises ConfigError for what no study could be, before anything is written."""
+        asked = replace(asked, loggers=loggers.asked(asked.loggers, tensorboard=asked.tensorboard))
+        ancestor = Ancestor.parse(asked.from_study)
+        plan = make_plan(
+            asked.search,
+            epochs=asked.epochs,
+            sampler=asked.sampler,
+            borders=asked.borders,
+            confirm=asked.confirm,
+            from_study=ancestor.study if ancestor else None,
+        )
+        return cls(asked, plan, space, config, ancestor)
+
     def __post_init__(self) -> None:
-        plain = all(letter.isascii() and (letter.isalnum() or letter in "._-") for letter in self.name)
-        if not (0 < len(self.name) <= 128 and plain) or self.name.startswith("."):
-            raise ConfigError(f"{NAME_LAW}, and does not begin with a dot, but got {self.name!r}.")
         if not len(self.space):
             raise ConfigError(
                 "A search space has at least one parameter, but this one has none: add some under "
                 "hydra.sweeper.params, or sweep on the command line (optimizer.lr='interval(1e-5,1e-1)')."
             )
 
+    @property
+    def name(self) -> str:
+        return self.asked.study
+
+    @property
+    def direction(self) -> Direction:
+        return direction_of(self.asked.direction)
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.asked.folder) / self.name
+
     def definition(self) -> dict[str, Any]:
         return {
-            "metric": self.metric,
+            "metric": self.asked.metric,
             "direction": str(self.direction),
-            "seed": self.seed,
+            "seed": self.asked.seed,
             "space": self.space.to_json(),
             "plan": self.plan.to_json(),
         }
 
 
-def check_limits(keep: int, max_failures: int | None, timeout: float | None, epoch_timeout: float | None) -> None:
-    """Raises ConfigError for limits that no study could keep, before anything is written."""
-    check_keep(keep)
-    for name, value in (("max_failures", max_failures), ("timeout", timeout), ("epoch_timeout", epoch_timeout)):
-        if value is not None and not (isinstance(value, int | float) and value > 0):
-            raise ConfigError(f"`{name}` must be above 0, or null for no limit, but got {value!r}.")
-
-
-def open_study(store: Store, settings: StudySettings, *, on_change: str = "stop") -> StudyRecord:
+def open_study(store: Store, settings: StudySettings) -> StudyRecord:
     """Begin the study, or take it up again: compare it with what it was begun with, set its budget, free its trials.
 
     Raises StudyChanged with a diff when its config, space or script is another one, unless `on_change="keep"`.
     """
-    if on_change not in ("stop", "keep"):
-        raise ConfigError(f"`on_change` is stop or keep, but got {on_change!r}.")
     found = reads.find_study(store, settings.name)
-    changed = found is not None and on_change == "stop" and study_changes(found, settings)
+    changed = found is not None and settings.asked.on_change == "stop" and study_changes(found, settings)
     if found is not None and changed and not reads.has_good_trials(store, found.id):
         log.warning("the study %s is begun anew as it is asked for now: none of its trials was good", found.name)
         _create(store, settings, found)
@@ -92,8 +102,8 @@ def open_study(store: Store, settings: StudySettings, *, on_change: str = "stop"
             return reads.study(store, settings.name)
         except StudyTaken:  # another process began it in between
             found = reads.study(store, settings.name)
-    _compare(found, settings, on_change)
-    _reopen(store, found, settings, keep=on_change == "keep")
+    _compare(found, settings)
+    _reopen(store, found, settings)
     return reads.study(store, settings.name)
 
 
@@ -113,9 +123,9 @@ def _create(store: Store, settings: StudySettings, empty: StudyRecord | None) ->
         "name": settings.name,
         "folder": str(settings.folder.absolute()),
         "config": settings.config,
-        "budget": settings.budget,
+        "budget": settings.asked.budget,
         "full_epochs": settings.plan.full_epochs,
-        "budget_epochs": settings.plan.budget_epochs(settings.budget),
+        "budget_epochs": settings.plan.budget_epochs(settings.asked.budget),
         "plan": _with_first(store, settings).to_json(),
     }
     stages = [
@@ -149,19 +159,19 @@ def _with_first(store: Store, settings: StudySettings) -> Plan:
         store,
         settings.from_study,
         settings.space,
-        metric=settings.metric,
+        metric=settings.asked.metric,
         direction=settings.direction,
-        seed=settings.seed,
-        budget=settings.budget - plan.kept_epochs / (plan.full_epochs or 1),
+        seed=settings.asked.seed,
+        budget=settings.asked.budget - plan.kept_epochs / (plan.full_epochs or 1),
     )
     return replace(plan, first=tuple(first))
 
 
-def _compare(found: StudyRecord, settings: StudySettings, on_change: str) -> None:
+def _compare(found: StudyRecord, settings: StudySettings) -> None:
     changes = study_changes(found, settings)
     if not changes:
         return
-    if on_change == "keep":
+    if settings.asked.on_change == "keep":
         log.warning("the study %s goes on as it was begun, although it was changed:\n%s", found.name, changes)
         return
     raise StudyChanged(
@@ -226,14 +236,15 @@ def as_begun(study: StudyRecord, settings: StudySettings) -> StudySettings:
     return replace(settings, space=SearchSpace.from_json(study.space), plan=plan)
 
 
-def _reopen(store: Store, found: StudyRecord, settings: StudySettings, *, keep: bool) -> None:
+def _reopen(store: Store, found: StudyRecord, settings: StudySettings) -> None:
+    keep, budget = settings.asked.on_change == "keep", settings.asked.budget
     plan = replace(Plan.from_json(found.plan), confirm=settings.plan.confirm)
-    budget_epochs = plan.budget_epochs(settings.budget)
+    budget_epochs = plan.budget_epochs(budget)
     if plan.to_json() != found.plan:
-        _check_confirm(found, plan, settings.budget)
+        _check_confirm(found, plan, budget)
         writes.set_plan(store, found.id, plan.to_json(), f"confirm set to {settings.plan.confirm}")
     if budget_epochs != found.budget_epochs:
-        writes.set_budget(store, found.id, settings.budget, budget_epochs)
+        writes.set_budget(store, found.id, budget, budget_epochs)
     if not keep and found.space != settings.space.to_json() and _moves_ranges_alone(found, settings):
         _set_ranges(store, found, settings.space)
     _wait_for_workers(store, found)
@@ -302,10 +313,3 @@ def _driverless(store: Store, study: StudyRecord) -> list[dict[str, Any]]:
         elif not (row["driver_pid"] and process.is_alive(row["driver_pid"], row["driver_started"])):
             left.append(row)
     return left
-
-
-def direction_of(name: str) -> Direction:
-    try:
-        return Direction(name)
-    except ValueError:
-        raise ConfigError(f"`direction` is minimize or maximize, but got {name!r}.") from None

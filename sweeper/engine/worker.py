@@ -35,6 +35,7 @@ from sweeper.trial.failure import _disk_is_full, classify, describe
 from sweeper.trial.handle import Trial, as_current
 from sweeper.words.errors import CheckpointError, LeaseLost, StoreError, TrialInterrupted, TrialTimeout
 from sweeper.words.records import EpochReport, Failure, Idle, Lease, StudyRecord, StudyState, TrialRecord, TrialState
+from sweeper.words.settings import Settings
 
 log = logging.getLogger("sweeper.worker")
 
@@ -56,11 +57,12 @@ class WorkerSettings:
     """What a worker must know; it travels to another process or host, so it is plain.
 
     `plan` comes from the person's own settings, never from the store: a sampler may be any class that it names.
+    `store`: the URL of the one that was opened.
     """
 
-    store: str
-    study: str
+    asked: Settings
     plan: Plan
+    store: str
     engine: str = "local"
     device: str = "cpu"
     slot: str | None = None
@@ -68,11 +70,7 @@ class WorkerSettings:
     driver_pid: int | None = None
     driver_started: float | None = None
     log: str | None = None
-    max_failures: int | None = None
-    keep: int = 2
-    loggers: tuple[Any, ...] = ()
     lease_seconds: float = claims.LEASE_SECONDS
-    timeouts: Timeouts = field(default_factory=Timeouts)
 
     @property
     def owns_process(self) -> bool:
@@ -95,10 +93,10 @@ class Worker:
         from sweeper.search.search import Search  # imports Optuna, which a driver can do without
 
         self._store = Store(self.settings.store)
-        study = reads.study(self._store, self.settings.study)
+        study = reads.study(self._store, self.settings.asked.study)
         self._study = study
         self._search = Search(self._store, study, self.settings.plan)
-        self._audience = Audience.of(self.settings.loggers)
+        self._audience = Audience.of(self.settings.asked.loggers or ())
         self._patience = claims.Patience(self.settings.lease_seconds / 3)  # longer than between two beats
         here = (self._store.address, study.name)
         at_work.append(here)
@@ -127,7 +125,8 @@ class Worker:
     def _new_beat(self) -> Beat:
         end = end_process if self.settings.owns_process else (lambda: None)
         meter = Meter(self.settings.device, self.settings.threads)
-        return Beat(self._store, self._worker_id, self.settings.lease_seconds, self.settings.timeouts, end, meter)
+        timeouts = Timeouts(self.settings.asked.timeout, self.settings.asked.epoch_timeout)
+        return Beat(self._store, self._worker_id, self.settings.lease_seconds, timeouts, end, meter)
 
     def _register(self, study: StudyRecord) -> int:
         return claims.add_worker(
@@ -144,7 +143,7 @@ class Worker:
             driver_pid=self.settings.driver_pid,
             driver_started=self.settings.driver_started,
             log=self.settings.log,
-            max_failures=self.settings.max_failures,
+            max_failures=self.settings.asked.max_failures,
         )
 
     def _take_trials(self) -> str:
@@ -256,7 +255,7 @@ class Worker:
             metric=self._study.metric,
             direction=self._study.direction,
             target_epochs=record.target_epochs,
-            keep=self.settings.keep,
+            keep=self.settings.asked.keep,
             attempt=lease.attempt,
             identity={"study": self._study.name, "config_sha256": _digest([self._study.config, params])},
         )
@@ -326,7 +325,7 @@ class Worker:
             message=message,
             traceback=trace,
             seconds=seconds,
-            max_failures=self.settings.max_failures,
+            max_failures=self.settings.asked.max_failures,
         )
 
     def _stop_for_disk(self, lease: Lease, error: BaseException, seconds: float) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from sweeper.words.errors import ConfigError
 from sweeper.words.records import TrialRecord, TrialState
+from sweeper.words.settings import check_budget
 
 WORTH = "worth"
 """The rule of promotion that asks the sampler; one that cannot judge promotes the best third."""
@@ -98,8 +99,7 @@ class Plan:
 
     def budget_epochs(self, budget: float) -> int:
         """A budget in full trainings as epochs: what may be granted at most."""
-        if not isinstance(budget, int | float) or not (math.isfinite(budget) and budget > 0):
-            raise ConfigError(f"`budget` is a number of full trainings above 0, but got {budget!r}.")
+        check_budget(budget)
         epochs = math.floor(budget * (self.full_epochs or 1) + 1e-9)
         if epochs < (self.full_epochs or 1):
             raise ConfigError(f"`budget` must pay for one full training at least, but got {budget} full trainings.")

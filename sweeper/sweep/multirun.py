@@ -18,18 +18,14 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from sweeper.analysis import confirmed
-from sweeper.engine.ancestor import Ancestor
-from sweeper.engine.beat import Timeouts
 from sweeper.engine.crew import WorkerTask, raise_first, worker_settings
-from sweeper.engine.loggers import asked
-from sweeper.engine.opening import StudySettings, as_begun, check_limits, direction_of, open_study
+from sweeper.engine.opening import StudySettings, as_begun, open_study
 from sweeper.machine import devices
 from sweeper.report.html.closing import leave_report
 from sweeper.report.terminal.live import view_for
 from sweeper.report.terminal.summary import final_summary
 from sweeper.search.completion import is_complete
 from sweeper.search.grammar import Parsed, parse
-from sweeper.search.plans import make_plan
 from sweeper.store import reads
 from sweeper.store.address import options
 from sweeper.store.connection import Store, default_url
@@ -40,12 +36,9 @@ from sweeper.trial.command import train_command
 from sweeper.trial.overrides import as_override, group_overrides, shorthands
 from sweeper.words.errors import SweeperError
 from sweeper.words.records import StudyRecord, StudyState, TrialRecord
+from sweeper.words.settings import Door, Settings, reference
 
-STEERING = frozenset(
-    {"study", "store", "folder", "search", "sampler", "borders", "budget", "metric", "direction", "workers"}
-    | {"confirm", "from_study", "max_failures", "keep", "on_change", "timeout", "epoch_timeout"}
-    | {"loggers", "tensorboard", "check"}
-)
+STEERING = frozenset(each.name for each in reference(Door.HYDRA) if each.steers)
 """Keys of `hydra.sweeper` that steer the sweep; top-level shorthands for them are no part of a trial's config."""
 
 LOCAL = "hydra_plugins.sweeper_hydra.local.LocalLauncher"
@@ -59,32 +52,30 @@ INTERRUPTED = 130
 
 @dataclass
 class Multirun:
-    """One `--multirun` of the `sweeper` sweeper. `settings`: `hydra.sweeper`, plain and resolved."""
+    """One `--multirun` of the `sweeper` sweeper. `asked`: its settings, read from `hydra.sweeper`."""
 
     hydra_context: HydraContext
     task_function: Any
     config: DictConfig
-    settings: dict[str, Any]
+    asked: Settings
 
     def run(self, arguments: Sequence[str]) -> list[TrialRecord]:
         """Run the sweep to its end; `arguments` are the command line's overrides. Returns the best trials."""
         short = shorthands(self.config.hydra.sweeper, STEERING)
         steering = frozenset(short.values())
         mine = [text for text in arguments if text.lstrip("+").partition("=")[0].partition(".")[0] not in steering]
-        parsed = parse(self.settings["params"], mine, self._group_options)
+        parsed = parse(self.asked.space, mine, self._group_options)
         frozen = FrozenConfig.compose(self._loader, self.config, parsed.space, parsed.overrides, parsed.added)
         settings = self._study_settings(parsed, frozen, short)
-        check_limits(*(self.settings[name] for name in ("keep", "max_failures", "timeout", "epoch_timeout")))
-        loggers = asked(self.settings["loggers"], tensorboard=self.settings["tensorboard"])
-        look = wanted(self.settings["check"])
+        look = wanted(self.asked.check)
         slots = self._slots()
-        store = Store(self.settings["store"] or default_url(self.settings["folder"]), create=True)
-        study = open_study(store, settings, on_change=self.settings["on_change"])
+        store = Store(self.asked.store or default_url(self.asked.folder), create=True)
+        study = open_study(store, settings)
         if not is_complete(store, study, settings.plan):
-            if self.settings["on_change"] == "keep":
+            if self.asked.on_change == "keep":
                 settings, frozen = as_begun(study, settings), frozen.with_frozen(study.config, steering)
             self._look_over(look, study, settings, frozen, slots)
-            self._launch(store, study, settings, frozen, slots, loggers)
+            self._launch(store, study, settings, frozen, slots)
             study = reads.study(store, study.name)
             if study.state == StudyState.STOPPED:
                 leave_report(store, study)  # it says why
@@ -99,26 +90,9 @@ class Multirun:
         return self._loader.get_group_options(group, results_filter=ObjectType.CONFIG) or None
 
     def _study_settings(self, parsed: Parsed, frozen: FrozenConfig, short: dict[str, str]) -> StudySettings:
-        asked = self.settings
-        rules = {key: asked[key] for key in ("epochs", "sampler", "borders", "confirm")}
-        ancestor = Ancestor.parse(asked["from_study"])
-        plan = make_plan(asked["search"], **rules, from_study=ancestor.study if ancestor else None)
-        return StudySettings(
-            name=str(asked["study"]),
-            metric=asked["metric"],
-            direction=direction_of(asked["direction"]),
-            seed=asked["seed"],
-            budget=asked["budget"],
-            plan=plan,
-            space=parsed.space,
-            folder=Path(asked["folder"]) / str(asked["study"]),
-            config={
-                **frozen.to_json(frozenset(short.values())),
-                "shorthands": short,
-                "script": _script(self.task_function),
-            },
-            from_study=ancestor,
-        )
+        config = frozen.to_json(frozenset(short.values()))
+        config |= {"shorthands": short, "script": _script(self.task_function)}
+        return StudySettings.of(self.asked, parsed.space, config)
 
     @property
     def _engine(self) -> str:
@@ -130,7 +104,7 @@ class Multirun:
 
     def _slots(self) -> tuple[devices.Slot, ...]:
         """One worker each; Hydra's basic launcher runs one, in this process, so that a debugger works."""
-        return tuple(devices.slots(1 if self._engine == "basic" else self.settings["workers"]))
+        return tuple(devices.slots(1 if self._engine == "basic" else self.asked.workers))
 
     def _look_over(
         self,
@@ -146,7 +120,7 @@ class Multirun:
             return
         name = self.config.hydra.job.config_name
         words = [*(["--config-name", str(name)] if name else []), *frozen.fixed]
-        look_before(how, Path(script), words, frozen, settings.space, self.settings, slots)
+        look_before(how, Path(script), words, frozen, settings.space, vars(self.asked), slots)
 
     def _launch(
         self,
@@ -155,20 +129,10 @@ class Multirun:
         settings: StudySettings,
         frozen: FrozenConfig,
         slots: tuple[devices.Slot, ...],
-        loggers: tuple[Any, ...],
     ) -> None:
         """Launch the workers and show the sweep until they are done."""
         in_process = self._engine == "basic"
-        told = worker_settings(
-            store,
-            study,
-            settings.plan,
-            engine=self._engine,
-            max_failures=self.settings["max_failures"],
-            keep=self.settings["keep"],
-            timeouts=Timeouts(self.settings["timeout"], self.settings["epoch_timeout"]),
-            loggers=loggers,
-        )
+        told = worker_settings(store, settings, engine=self._engine)
         train = HydraTask(self.task_function, self.hydra_context, frozen, settings.space)
         task = WorkerTask(told, train, slots)
         launcher = self._launcher(task, study.folder, len(slots))

@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sweeper.trial.state import decode, encode, get_state, random_states, set_random_states, set_state
-from sweeper.words.errors import CheckpointError, ConfigError
+from sweeper.words.errors import CheckpointError
+from sweeper.words.settings import check_keep
 
 FORMAT = 1
 """Version of a file's content; a file of a newer one is refused."""
@@ -352,12 +353,6 @@ def _roll_back(state: Mapping[str, Any], before: Mapping[str, Any], random_befor
 
 
 # --------------------------------------------------------------------------------------------- what stays on the disk
-
-
-def check_keep(keep: int) -> None:
-    """Raises ConfigError for a number of checkpoints that leaves nothing to resume from."""
-    if not isinstance(keep, int) or keep < 1:
-        raise ConfigError(f"`keep >= 1` must hold, but got keep={keep}: a resume needs at least the newest checkpoint.")
 
 
 def kept(checkpoints: Sequence[Checkpoint], direction_sign: int, keep: int = 2) -> set[int]:

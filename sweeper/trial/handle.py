@@ -20,13 +20,10 @@ from sweeper.trial import checkpoint
 from sweeper.trial.checkpoint import Checkpoint
 from sweeper.trial.divergence import circumstances, lost
 from sweeper.words.errors import ConfigError, Diverged, LeaseLost, MetricError
-from sweeper.words.metrics import is_monitor
+from sweeper.words.metrics import OBJECTIVE, is_monitor
 from sweeper.words.records import Direction, EpochReport
 
 log = logging.getLogger("sweeper.trial")
-
-OBJECTIVE = "objective"
-"""The metric that a returned float stands for."""
 
 
 class Journal(Protocol):

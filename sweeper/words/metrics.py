@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+OBJECTIVE = "objective"
+"""The metric that a returned float stands for."""
+
 MONITORS = (
     *("monitor", "update_ratio", "weight_norm", "grad_norm"),
     *("activation_mean", "activation_std", "saturated", "dead"),

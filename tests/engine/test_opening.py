@@ -38,6 +38,10 @@ def settings_with(settings, space, plan):
     return replace(settings(space=space), plan=plan)
 
 
+def keeping(settings):
+    return replace(settings, asked=replace(settings.asked, on_change="keep"))
+
+
 @pytest.fixture
 def begun(store, settings, hire, take):
     """`begun(budget=4, …)`: a study with one complete trial, so that something rests on its definition."""
@@ -116,7 +120,7 @@ def test_a_study_begins_with_everything_that_was_asked_for(store, settings, tmp_
 
 def test_a_relative_folder_is_kept_whole(store, settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    study = open_study(store, settings(folder=opening.Path("runs") / "demo"))
+    study = open_study(store, settings(folder="runs"))
     assert study.folder == str(tmp_path / "runs" / "demo")
 
 
@@ -208,7 +212,7 @@ def test_a_change_stops_with_a_diff_and_both_ways_on(store, settings, begun, cha
 def test_a_range_alone_is_a_move_and_kept_where_the_person_keeps(store, settings, begun):
     first = begun(config=CONFIG)
     wider = settings(config=CONFIG, space=SearchSpace((Float("x", 0.0, 2.0),)))
-    assert open_study(store, wider, on_change="keep").space == first.space
+    assert open_study(store, keeping(wider)).space == first.space
     assert reads.move_rows(store, first.id) == []
     assert SearchSpace.from_json(open_study(store, wider).space) == wider.space
     assert [row["kind"] for row in reads.move_rows(store, first.id)] == ["set"]
@@ -219,8 +223,8 @@ def test_a_range_alone_is_a_move_and_kept_where_the_person_keeps(store, settings
 def test_keep_goes_on_as_it_was_begun_and_says_so(store, settings, begun, change, caplog):
     first = begun(config=CONFIG)
     more, lines = CHANGES[change]
-    asked = settings(**{"config": CONFIG, "budget": 9, **more})
-    kept = open_study(store, asked, on_change="keep")
+    asked = keeping(settings(**{"config": CONFIG, "budget": 9, **more}))
+    kept = open_study(store, asked)
     assert lines[-1] in caplog.text
     assert (kept.space, kept.plan, kept.config, kept.seed) == (first.space, first.plan, first.config, first.seed)
     assert (kept.metric, kept.direction, kept.budget) == (first.metric, first.direction, 9)
@@ -261,7 +265,7 @@ def test_a_variant_more_or_less_is_a_change(settings, begun):
 
 def test_on_change_has_two_words(store, settings):
     with pytest.raises(ConfigError, match="stop or keep, but got 'ignore'"):
-        open_study(store, settings(), on_change="ignore")
+        open_study(store, settings(on_change="ignore"))
     assert reads.study_names(store) == []
 
 

@@ -26,6 +26,7 @@ from sweeper.trial.failure import describe
 from sweeper.trial.handle import current_trial
 from sweeper.words.errors import CheckpointError, ConfigError, Diverged, StoreError, TrialInterrupted
 from sweeper.words.records import Failure, Lease, Load, StudyState, TrialState
+from sweeper.words.settings import Settings
 
 EXPIRED = -1.0
 
@@ -48,8 +49,10 @@ def employ(store, study):
     """`employ(train)`: a worker of the study; `.work()` is its life."""
 
     def make(train, of=study, **more):
-        values = {"store": f"sqlite:///{store.path}", "study": of.name, "plan": Plan.from_json(of.plan)}
-        return Worker(WorkerSettings(**{**values, "engine": "test", **more}), train)
+        asked = {key: more.pop(key) for key in ("max_failures", "keep") if key in more}
+        asked = Settings(study=of.name, space={}, **{"max_failures": None, **asked})
+        values = {"store": f"sqlite:///{store.path}", "plan": Plan.from_json(of.plan), "engine": "test"}
+        return Worker(WorkerSettings(asked, **{**values, **more}), train)
 
     return make
 

@@ -19,26 +19,25 @@ import sweeper
 import sweeper.search.search
 from sweeper.engine.opening import StudySettings, open_study
 from sweeper.engine.worker import Worker, WorkerSettings
-from sweeper.search.plans import make_plan
 from sweeper.search.space import Float, SearchSpace
 from sweeper.store.connection import Store
-from sweeper.words.records import Direction
+from sweeper.words.settings import Settings
 
 STUDY = "many"
 
 
 def settings(folder: Path, trials: int, reports: int) -> StudySettings:
-    return StudySettings(
-        name=STUDY,
-        metric="val_loss",
-        direction=Direction.MINIMIZE,
-        seed=0,
+    asked = Settings(
+        study=STUDY,
+        space={},
+        search="random",
+        epochs=reports,
         budget=trials,
-        plan=make_plan("random", epochs=reports),
-        space=SearchSpace((Float("x", 0.0, 1.0),)),
+        metric="val_loss",
         folder=folder / "runs",
-        config={},
+        max_failures=None,
     )
+    return StudySettings.of(asked, SearchSpace((Float("x", 0.0, 1.0),)), {})
 
 
 def train(trial: sweeper.Trial) -> None:
@@ -62,7 +61,7 @@ def main() -> None:
     store = Store(url, create=True)
     open_study(store, asked)
     store.close()
-    told = WorkerSettings(store=url, study=STUDY, plan=asked.plan, engine="test")
+    told = WorkerSettings(asked.asked, asked.plan, url, engine="test")
     started = time.monotonic()
     says = [folder / f"worker-{index}" for index in range(workers)]
     children = []

@@ -13,9 +13,9 @@ import pytest
 
 import sweeper
 from sweeper.engine.crew import WorkerTask, run_workers, worker_settings
+from sweeper.engine.opening import open_study
 from sweeper.machine import devices
 from sweeper.machine.supervisor import Supervisor
-from sweeper.search.plan import Plan
 from sweeper.store import reads
 from sweeper.store.connection import Store, default_url
 from sweeper.words.errors import ConfigError, SpaceError, StoreError, StudyChanged, SweeperError
@@ -291,7 +291,7 @@ def test_a_worker_that_is_killed_is_started_again_and_its_trial_goes_on(run, for
     assert "died" in set(study.workers()["ending"])
 
 
-def test_a_trial_that_always_kills_its_worker_is_given_up_before_the_worker_is(store, begin, forked):
+def test_a_trial_that_always_kills_its_worker_is_given_up_before_the_worker_is(store, settings, forked):
     def deadly(trial):
         import os
         import signal
@@ -300,17 +300,17 @@ def test_a_trial_that_always_kills_its_worker_is_given_up_before_the_worker_is(s
             os.kill(os.getpid(), signal.SIGKILL)
         trial.report(val_loss=trial.params["x"])
 
-    study = begin(store, budget=4)
+    asked = settings(budget=4, max_failures=2)
+    study = open_study(store, asked)
     slots = tuple(devices.slots(1, gpus=[]))
-    plan = Plan.from_json(study.plan)
-    task = WorkerTask(worker_settings(store, study, plan, engine="local", max_failures=2), deadly, slots)
+    task = WorkerTask(worker_settings(store, asked, engine="local"), deadly, slots)
     run_workers(Supervisor(slots), task, store.path.parent)
     states = [(record.state, record.failure) for record in reads.all_trials(store, study.id)]
     complete = (TrialState.COMPLETE, None)
     assert states == [complete, (TrialState.FAIL, Failure.KILLED), complete, complete]
 
 
-def test_a_process_that_an_error_has_spoiled_is_replaced(store, begin, forked):
+def test_a_process_that_an_error_has_spoiled_is_replaced(store, settings, forked):
     def spoil(trial):
         import torch
 
@@ -322,9 +322,10 @@ def test_a_process_that_an_error_has_spoiled_is_replaced(store, begin, forked):
             broken()
         trial.report(val_loss=trial.params["x"])
 
-    study = begin(store, budget=3)
+    asked = settings(budget=3)
+    study = open_study(store, asked)
     slots = tuple(devices.slots(1, gpus=[]))
-    task = WorkerTask(worker_settings(store, study, Plan.from_json(study.plan), engine="local"), spoil, slots)
+    task = WorkerTask(worker_settings(store, asked, engine="local"), spoil, slots)
     run_workers(Supervisor(slots), task, store.path.parent)
     assert [record.state[0] for record in reads.all_trials(store, study.id)] == ["C", "F", "C"]
     assert [row["ending"] for row in reads.worker_rows(store, study.id)] == ["spent", "finished"]
