@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from sweeper.cli.app import DEFAULT_STORE, StoreUrl, app
-from sweeper.store.address import options
 from sweeper.words.program import typed
 
 
@@ -27,6 +26,7 @@ def import_(
     As a paused study, to ask like any other, and for `from_study` to begin where it ended.
     """
     from sweeper.engine import intake
+    from sweeper.store.address import options
     from sweeper.store.connection import Store
 
     found, opened = intake.read(source, study), Store(store, create=True)

@@ -224,7 +224,7 @@ def test_retry_refuses_what_did_not_fail(filled: str) -> None:
 def test_retry_of_a_timeout_says_that_its_seconds_count(url: str) -> None:
     store, study_id = filling.study(url)
     lease = filling.begin(store, study_id, filling.worker(store, study_id), 1, 0.9)
-    filling.writes.finish(store, lease, TrialState.FAIL, failure=Failure.TIMEOUT, message="too long")
+    filling.fenced.finish(store, lease, TrialState.FAIL, failure=Failure.TIMEOUT, message="too long")
     assert "larger timeout" in ask("retry", "--all", "--store", url).stdout
 
 

@@ -305,21 +305,24 @@ def test_a_folder_of_that_name_is_no_package(monkeypatch, tmp_path):
         made("thistool")
 
 
-@pytest.mark.parametrize("spec", ["test_loggers.Notes", {"_target_": "test_loggers.Notes"}, Notes, Notes()])
+NAMED = "engine.test_loggers.Notes"
+
+
+@pytest.mark.parametrize("spec", [NAMED, {"_target_": NAMED}, Notes, Notes()])
 def test_a_logger_of_ones_own(spec):
     assert type(made(spec)).__name__ == "Notes"
 
 
 def test_settings_reach_a_logger_of_ones_own():
-    assert made({"_target_": "test_loggers.Broken", "at": "end"}).at == "end"
+    assert made({"_target_": "engine.test_loggers.Broken", "at": "end"}).at == "end"
 
 
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
         ({"project": "digits"}, "needs `name` or `_target_`"),
-        ({"_target_": "test_loggers.Nothing"}, "must lead to a class or a function"),
-        ({"_target_": "test_loggers.Broken", "where": 1}, "its settings: at"),
+        ({"_target_": "engine.test_loggers.Nothing"}, "must lead to a class or a function"),
+        ({"_target_": "engine.test_loggers.Broken", "where": 1}, "its settings: at"),
         ({"name": "mlflow", "uri": "x"}, "its settings: tracking_uri, experiment, tags"),
         (7, "A logger has begin"),
     ],

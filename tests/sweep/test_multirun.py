@@ -244,6 +244,7 @@ def test_a_terminal_that_closes_ends_the_sweep_in_good_order(tmp_path):
 def test_editing_a_config_file_does_not_change_a_study_that_has_begun(tmp_path):
     script = tmp_path / "tiny.py"
     shutil.copy(APP, script)
+    shutil.copy(APP.parent / "bowl.py", tmp_path)
     shutil.copytree(APP.parent / "tiny_conf", tmp_path / "tiny_conf")
     running = forks.start(forks.main, script, ["--multirun", "seconds=0.2", "workers=1"], tmp_path)
     forks.until(lambda: reports_so_far(tmp_path) > 0, "it trains", running)
