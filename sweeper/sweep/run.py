@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from sweeper.store.connection import Store, default_url
 from sweeper.sweep.study import Study
 from sweeper.sweep.watch import Watch
 from sweeper.trial.handle import OBJECTIVE, Trial
+from sweeper.words import source
 from sweeper.words.errors import ConfigError, SweeperError
 from sweeper.words.records import StudyState
 
@@ -101,7 +101,7 @@ def run(
         ),
         space=parsed.space,
         folder=Path(folder) / study,
-        config={"script": _source(train)},
+        config={"script": source.of_function(train)},
         from_study=ancestor,
     )
     opened = Store(store or default_url(folder), create=True)
@@ -147,11 +147,3 @@ def _run_processes(store: Store, record: Any, task: WorkerTask) -> bool:
     )
     watch.run()
     return watch.asked > 0
-
-
-def _source(train: Any) -> dict[str, str]:
-    """The function's own text, so that a resume can tell whether it is another one."""
-    try:
-        return {"path": str(inspect.getsourcefile(train)), "text": inspect.getsource(train)}
-    except (OSError, TypeError):
-        return {}
