@@ -5,13 +5,17 @@ PyTorch is watched (`sweeper.check.ramp`, `sweeper.check.training`): so any scri
 looked over, also one that knows nothing of `sweeper`. It leaves nothing behind.
 
 script     the script, its overrides, and what its config says of the sweep
+checkup    all of it, and what was found
 child      in the fresh process: trains under a watch
-rates      the learning rate's range
-stopwatch  seconds and memory of a moment of training
+result     what such a process leaves for the one that has asked
+finding    what a check says; the doctor's too
+rates      the learning rate's range, in a fresh process
+ramp       the rate raised under a training, and who is told of every backward pass and step
 corners    the ends of the search space: do they run, do they fit
+stopwatch  seconds and memory of a moment of training
 cost       the time of the whole plan
-checkup    all of it
-gate       before a sweep
+training   the checks of the training itself
+doctor     a store, its studies and the machine looked over
 """
 
 from sweeper.check.checkup import Checkup, Wish, check_script

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import sys
 import tempfile
 import time
@@ -13,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.check import corners as ends
+from sweeper.check import result
+from sweeper.check.cost import NAME as COST
 from sweeper.check.cost import cost
 from sweeper.check.finding import Finding, Verdict, fails, passes, unknown
 from sweeper.check.rates import NAME as RATE
@@ -27,6 +27,8 @@ from sweeper.words.numbers import plain
 
 RAMP = Ramp(1e-7, 10.0, 120, 2)
 SCRIPT_FAILS = "Cannot tell: the script itself fails."
+QUICK_SECONDS = 5.0
+"""That a training is watched for, after its first step, where it must be quick."""
 TAIL = 15
 """Lines of a script's own output that are shown where it fails."""
 
@@ -132,10 +134,10 @@ def _seen(seen: Mapping[str, Any]) -> list[Finding]:
     return [each for each in found if each.verdict is Verdict.FAILS] if seen["error"] and not seen["steps"] else found
 
 
-def _is_hard(result: Mapping[str, Any]) -> bool:
+def _is_hard(told: Mapping[str, Any]) -> bool:
     """It cannot even begin, or finds no memory; a training that is lost later may be meant to end so."""
-    error = result["error"]
-    return not error.get("late") and (error["memory"] or not result["steps"])
+    error = told["error"]
+    return not error.get("late") and (error["memory"] or not told["steps"])
 
 
 def _runs(seen: Mapping[str, Any]) -> Finding:
@@ -188,7 +190,7 @@ def _cost(results: Sequence[Mapping[str, Any]], sweep: Sweep, workers: int) -> F
     try:
         plan = _plan(sweep.settings)
     except SweeperError as error:
-        return unknown("cost", f"Cannot tell: {error}")
+        return unknown(COST, f"Cannot tell: {error}")
     return cost(results, plan, sweep.settings.get("budget", 20), workers)
 
 
@@ -206,9 +208,7 @@ def _sweep(folder: Path, overrides: Sequence[str]) -> tuple[Sweep | None, Findin
 
 def _result(place: Path) -> dict[str, Any]:
     """What a process has written; nothing: it could not even begin."""
-    with contextlib.suppress(OSError, ValueError):
-        return dict(json.loads((place / "result.json").read_text(encoding="utf-8")))
-    return {"error": {"text": "the process did not begin", "where": None, "memory": False}, "steps": 0}
+    return result.read(place) or {"error": result.failure("the process did not begin"), "steps": 0}
 
 
 def _tail(log: Path) -> str:
@@ -219,7 +219,3 @@ def show_log(checkup: Checkup) -> None:
     """The last words of a script that failed, for eyes."""
     if checkup.log:
         print(checkup.log, file=sys.stderr)
-
-
-QUICK_SECONDS = 5.0
-"""That a training is watched for, after its first step."""

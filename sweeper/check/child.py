@@ -22,9 +22,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sweeper.check import result
 from sweeper.check.corners import Corner, corners, words_of
-from sweeper.check.rates import Ramp
-from sweeper.check.script import REQUEST, hydra_words, run, slots_of, split, sweep_of, text
+from sweeper.check.rates import RECORD, Ramp
+from sweeper.check.script import REQUEST, hydra_words, run, slots_of, split, sweep_of
 from sweeper.check.stopwatch import Loader, Stopwatch, memory
 from sweeper.search.space import SearchSpace
 from sweeper.training.lr_range import geometric
@@ -122,7 +123,7 @@ def _climb(place: Path, ramp: Ramp) -> Iterator[tuple[Any, Callable[[], None]]]:
     """Ramps that write each step down, and what to call when the script has ended before them."""
     from sweeper.check.ramp import Ramps
 
-    with open(place / "ramps.jsonl", "w", encoding="utf-8", buffering=1) as record:
+    with open(place / RECORD, "w", encoding="utf-8", buffering=1) as record:
 
         def note(number: int, rate: float, loss: float) -> None:
             record.write(json.dumps({"ramp": number, "rate": rate, "loss": loss, "own_rate": ramps.own_rate}) + "\n")
@@ -139,7 +140,7 @@ def _checkup(request: Mapping[str, Any]) -> None:
     place, words = Path(request["place"]), request["words"]
     _import(["torch", "torch._dynamo", "hydra"])  # once, for all that are forked
     _aside({**request["survey"], "kind": "survey", "place": str(place / "survey")})
-    seen = json.loads(text(place / "survey" / "result.json") or "{}")
+    seen = result.read(place / "survey") or {}
     told, slots = _sweep(request)
     if not told or seen.get("error", True):
         return
@@ -222,12 +223,12 @@ def _wait(pid: int, job: Mapping[str, Any], place: Path) -> int:
             os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)
     code = os.waitstatus_to_exitcode(status)
-    if code != CUDA_IS_LOST and not (place / "result.json").exists():
+    if code != CUDA_IS_LOST and result.read(place) is None:
         late, killed = time.monotonic() > deadline, code == -signal.SIGKILL
         why = "killed, for want of memory perhaps" if killed else f"exit code {code}"
         said = f"it was ended after {patience:.0f} s without a word" if late else f"the process died ({why})"
-        error = {"text": said, "where": None, "memory": killed and not late, "late": late}
-        _write(place, {"corner": job.get("corner"), "error": error, "steps": 0, "epoch_seconds": None})
+        error = result.failure(said, memory=killed and not late, late=late)
+        result.write(place, {"corner": job.get("corner"), "error": error, "steps": 0, "epoch_seconds": None})
     return code
 
 
@@ -237,11 +238,6 @@ def _into_file(path: Path) -> None:
         os.dup2(file, number)
 
 
-def _write(place: Path, result: Mapping[str, Any]) -> None:
-    (place / "part.json").write_text(json.dumps(result), encoding="utf-8")
-    os.replace(place / "part.json", place / "result.json")
-
-
 def _told(words: Sequence[str], train: Callable[[], None]) -> dict[str, Any] | None:
     """Run the script; what it raised. Hydra's own way would leave an exit code alone."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -249,7 +245,7 @@ def _told(words: Sequence[str], train: Callable[[], None]) -> dict[str, Any] | N
         train()
     except SystemExit as ending:
         if ending.code not in (None, 0):
-            return {"text": f"the script ended with exit code {ending.code}", "where": None, "memory": False}
+            return result.failure(f"the script ended with exit code {ending.code}")
     except Exception as error:
         traceback.print_exc()
         return _error(error, Path(split(words[0])[0]))
@@ -265,7 +261,7 @@ def _error(error: BaseException, script: Path) -> dict[str, Any]:
     said = " ".join(str(error).split())
     memory = isinstance(error, MemoryError) or any(each in str(error) for each in OUT_OF_MEMORY)
     where = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else None
-    return {"text": f"{type(error).__name__}: {said:.300}", "where": where, "memory": memory}
+    return result.failure(f"{type(error).__name__}: {said:.300}", where, memory=memory)
 
 
 # ---- the script as it stands -----------------------------------------------------------------------------------------
@@ -318,7 +314,7 @@ def _survey(request: Mapping[str, Any]) -> None:
         error = _told(request["words"], train)
     survey.script_ended()
     findings = examination.seen(survey) + (examination.tried(survey, request["seconds"]) if request["try"] else [])
-    result = {
+    told = {
         "modules": _installed(),
         "error": error,
         "steps": survey.steps,
@@ -326,7 +322,7 @@ def _survey(request: Mapping[str, Any]) -> None:
         "ramps_code": int(bool(error)),
         "surveyed": survey.whole,
     }
-    _write(place, {**result, "findings": [each.as_row() for each in findings]})
+    result.write(place, {**told, "findings": [each.as_row() for each in findings]})
 
 
 # ---- a corner --------------------------------------------------------------------------------------------------------
@@ -351,7 +347,7 @@ def _corner(request: Mapping[str, Any]) -> None:
 
     error = _told(request["words"], train)
     epochs = watch.epochs[1:] or watch.epochs
-    result = {
+    told = {
         "corner": request["corner"],
         "error": error,
         "steps": len(watch.times),
@@ -362,4 +358,4 @@ def _corner(request: Mapping[str, Any]) -> None:
         "device": trial.device,
         **memory(),
     }
-    _write(place, result)
+    result.write(place, told)

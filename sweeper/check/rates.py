@@ -18,6 +18,8 @@ from sweeper.words.errors import ConfigError
 from sweeper.words.numbers import number
 
 NAME = "learning rate"
+RECORD = "ramps.jsonl"
+"""In the folder of a test: a line for each step."""
 TAKEN = 20
 """Steps of a ramp after which an exception counts as the script's word on the rate: it looks at the loss itself."""
 
@@ -80,7 +82,7 @@ def lr_of_script(script: Path, overrides: Sequence[str], ramp: Ramp) -> LrCheck:
 
 def lr_of_record(place: Path, ramp: Ramp, code: int, started: float) -> LrCheck:
     """What the ramps have written down in `place`. Raises ConfigError where it is too little."""
-    lines = [json.loads(line) for line in text(place / "ramps.jsonl").splitlines()]
+    lines = [json.loads(line) for line in text(place / RECORD).splitlines()]
     curves, ending = climbed(lines, ramp, code)
     found = analyse(curves, ramp.low, ramp.high, ramp.steps)
     own_rate = float(next(line["own_rate"] for line in lines if line.get("own_rate") is not None))

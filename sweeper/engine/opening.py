@@ -21,6 +21,7 @@ from sweeper.search.plans import make_plan
 from sweeper.search.space import SearchSpace, differ_in_ranges_alone, with_ranges_set
 from sweeper.store import claims, process, reads, writes
 from sweeper.store.connection import Store
+from sweeper.words import source
 from sweeper.words.errors import ConfigError, StudyChanged, StudyTaken, SweeperError
 from sweeper.words.records import Direction, StudyRecord, StudyState
 from sweeper.words.settings import Settings, direction_of
@@ -203,7 +204,7 @@ def study_changes(found: StudyRecord, settings: StudySettings) -> str:
     before_yaml, now_yaml = _by_choice(old), _by_choice(new)
     for where in dict.fromkeys([*before_yaml, *now_yaml]):
         parts.append(difference(before_yaml.get(where, ""), now_yaml.get(where, ""), f"config {where}".strip()))
-    script_old, script_new = old.get("script") or {}, new.get("script") or {}
+    script_old, script_new = source.kept(old), source.kept(new)
     parts.append(difference(script_old.get("text", ""), script_new.get("text", ""), script_new.get("path", "script")))
     return "\n".join(dict.fromkeys(part for part in parts if part))
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import json
 import os
 import signal
@@ -33,6 +32,7 @@ from sweeper.store import process, reads, writes
 from sweeper.store.connection import Store
 from sweeper.trial.handle import Trial
 from sweeper.trial.overrides import as_frozen, as_override, difference
+from sweeper.words import source
 from sweeper.words.errors import ConfigError, StoreError
 from sweeper.words.records import StudyRecord
 
@@ -173,17 +173,10 @@ def of_function(
         if not Path(request.record).exists():
             raise result
         ending = None if result is None else f"{type(result).__name__}: {result}".splitlines()[0]
-        changes = _text_changes(before.study, _source(train))
+        changes = _text_changes(before.study, source.of_function(train).get("text"))
         return before.outcome(
             Path(request.record), ending=ending, seconds=time.monotonic() - started, changes=changes, ignore=ignore
         )
-
-
-def _source(train: Callable[[Trial], object]) -> str | None:
-    try:
-        return inspect.getsource(train)
-    except (OSError, TypeError):
-        return None
 
 
 # ---- a script --------------------------------------------------------------------------------------------------------
@@ -237,7 +230,7 @@ def _place(folder: Path | None) -> Iterator[Path]:
 
 
 def _text_changes(study: StudyRecord, now: str | None) -> list[str]:
-    text = (study.config.get("script") or {}).get("text")
+    text = source.kept(study.config).get("text")
     if text is None or now is None or text == now:
         return []
     return [f"the training code has changed since the study began:\n{difference(text, now, 'script')}"]

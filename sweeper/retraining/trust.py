@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from sweeper.words import source
 from sweeper.words.errors import ConfigError
 from sweeper.words.records import StudyRecord
 
@@ -20,7 +21,7 @@ def own_script(study: StudyRecord, named: Path | None = None) -> Path:
             f"The study {study.name} was begun by sweeper.run in Python, with a function that no command can call: in "
             f"Python, sweeper.load_study({study.name!r}).rerun(NUMBER, train) trains a trial again."
         )
-    stored = (study.config.get("script") or {}).get("path")
+    stored = source.kept(study.config).get("path")
     script = Path(named or stored or "").resolve()
     if not script.is_file():
         raise ConfigError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from sweeper.sweep.gate import look_before, wanted
 from sweeper.sweep.watch import Watch
 from sweeper.trial.command import train_command
 from sweeper.trial.overrides import as_override, group_overrides, shorthands
+from sweeper.words import source
 from sweeper.words.errors import SweeperError
 from sweeper.words.records import StudyRecord, StudyState, TrialRecord
 from sweeper.words.settings import Door, Settings, reference
@@ -91,7 +91,7 @@ class Multirun:
 
     def _study_settings(self, parsed: Parsed, frozen: FrozenConfig, short: dict[str, str]) -> StudySettings:
         config = frozen.to_json(frozenset(short.values()))
-        config |= {"shorthands": short, "script": _script(self.task_function)}
+        config |= {"shorthands": short, "script": source.of_script(self.task_function)}
         return StudySettings.of(self.asked, parsed.space, config)
 
     @property
@@ -115,7 +115,7 @@ class Multirun:
         slots: tuple[devices.Slot, ...],
     ) -> None:
         """Before its first trial, on this machine: raises SweeperError where the ends of the space do not run."""
-        script = settings.config["script"].get("path")
+        script = source.kept(settings.config).get("path")
         if how is None or script is None or study.next_number or self._engine not in HERE:
             return
         name = self.config.hydra.job.config_name
@@ -202,11 +202,3 @@ def _job(frozen: FrozenConfig, folder: str, index: int) -> list[str]:
     """The overrides of a worker's own Hydra job: any of the study's configs, in a folder beside the trials'."""
     place = [f"hydra.sweep.dir={as_override(folder)}", f"hydra.sweep.subdir=workers/{index}"]
     return [*frozen.fixed, *group_overrides(frozen.variants[0].choices, frozen.added), *place]
-
-
-def _script(task_function: Any) -> dict[str, str]:
-    try:
-        path = Path(inspect.getsourcefile(task_function) or "")
-        return {"path": str(path), "text": path.read_text(encoding="utf-8")}
-    except (OSError, TypeError):
-        return {}

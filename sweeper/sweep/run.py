@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from sweeper.store.connection import Store, default_url
 from sweeper.sweep.study import Study
 from sweeper.sweep.watch import Watch
 from sweeper.trial.handle import Trial
+from sweeper.words import source
 from sweeper.words.errors import ConfigError, SweeperError
 from sweeper.words.metrics import OBJECTIVE
 from sweeper.words.records import StudyRecord, StudyState
@@ -75,7 +75,7 @@ def _run(train: Callable[[Trial], Any], asked: Settings) -> Study:
     if parsed.fixed or parsed.added:
         raise ConfigError(f"A space given to sweeper.run holds ranges and choices alone, but got {parsed.fixed}.")
     slots = tuple(devices.slots(asked.workers))
-    settings = StudySettings.of(asked, parsed.space, {"script": _source(train)})
+    settings = StudySettings.of(asked, parsed.space, {"script": source.of_function(train)})
     store = Store(asked.store or default_url(asked.folder), create=True)
     study = open_study(store, settings)
     settings = as_begun(study, settings)
@@ -116,11 +116,3 @@ def _run_processes(store: Store, record: StudyRecord, task: WorkerTask) -> bool:
     )
     watch.run()
     return watch.asked > 0
-
-
-def _source(train: Callable[[Trial], object]) -> dict[str, str]:
-    """The function's own text, so that a resume can tell whether it is another one."""
-    try:
-        return {"path": str(inspect.getsourcefile(train)), "text": inspect.getsource(train)}
-    except (OSError, TypeError):
-        return {}

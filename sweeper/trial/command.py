@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.trial.handle import SEED
+from sweeper.words import source
 from sweeper.words.numbers import place
 from sweeper.words.program import python
 from sweeper.words.records import StudyRecord
@@ -32,7 +33,7 @@ def train_command(
     differ. `elsewhere`: for a page that other shells read, where `python` stands for whatever is called so there. None
     for a study of the Python API: its function is no command.
     """
-    path = script or (study.config.get("script") or {}).get("path")
+    path = script or source.kept(study.config).get("path")
     if not path or "variants" not in study.config:
         return None
     surroundings = {"OMP_NUM_THREADS": threads, SEED: seed}

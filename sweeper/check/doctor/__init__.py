@@ -3,6 +3,13 @@
 Every check is a function that returns one `Finding`; none of them changes anything. A repair is done only when it is
 asked for, looks again first, and touches nothing that a living worker holds. A damaged database is not repaired: it is
 copied, and the way to save what is left is told.
+
+storefile    the store itself: whole, writable, its journal, its clock
+workers      studies, workers and leases
+checkpoints  what rows point to, what no row points to, room on the disk
+machine      torch, GPUs
+repair       something that can be mended
+rows         the findings in the doctor's words, for people and scripts
 """
 
 from __future__ import annotations

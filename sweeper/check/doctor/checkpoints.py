@@ -46,7 +46,7 @@ def pointed(store: Store, studies: Sequence[StudyRecord], *, deep: bool = False)
         count, length = count + len(rows), length + sum(row["size_bytes"] for row in rows)
         bad = _damaged(store, study, rows, deep)
         problems += [f"{study.name}: trial {row['number']}: {row['path']} {why}" for row, why in bad]
-        if bad and not any(_folder(study, row["number"]).is_dir() for row in rows):
+        if bad and not any(Path(_folder(study, row["number"])).is_dir() for row in rows):
             problems.append(f"{study.name}: none of its trials' folders is in {study.folder}: moved, or not mounted?")
         else:
             repairs += _forgetting(store, study, [row for row, _ in bad])
@@ -67,7 +67,7 @@ def _damaged(store: Store, study: StudyRecord, rows: Sequence[Row], deep: bool) 
 
 
 def _damage(study: StudyRecord, row: Row, deep: bool) -> str | None:
-    path = os.path.join(study.folder, f"{row['number']:04d}", row["path"])  # not Path: there may be many
+    path = os.path.join(_folder(study, row["number"]), row["path"])
     try:
         there = os.stat(path)
         if not stat.S_ISREG(there.st_mode):  # a store that somebody sent may name /dev/zero
@@ -143,12 +143,12 @@ def _unpointed(store: Store, study: StudyRecord) -> dict[int, list[Path]]:
     found = {number: names for number in _numbers(study) if (names := _saved(study, number))}
     known = {(row["number"], row["path"]) for row in health.pointers(store, study)}
     left = {number: [name for name in names if (number, name) not in known] for number, names in found.items()}
-    return {number: [_folder(study, number) / name for name in names] for number, names in left.items() if names}
+    return {number: [Path(_folder(study, number), name) for name in names] for number, names in left.items() if names}
 
 
 def _saved(study: StudyRecord, number: int) -> list[str]:
     """As the store would point to them, from the trial's folder; nothing of a folder that is a link elsewhere."""
-    trial = os.path.join(study.folder, f"{number:04d}")
+    trial = _folder(study, number)
     folder = os.path.join(trial, "checkpoints")
     if os.path.islink(trial) or os.path.islink(folder):
         return []
@@ -162,7 +162,7 @@ def _saved(study: StudyRecord, number: int) -> list[str]:
 def _sweeping(store: Store, study: StudyRecord, number: int, files: Sequence[Path]) -> Repair:
     def do() -> str:
         with health.held_still(store, study, number) as (state, paths):
-            known = {_folder(study, number) / path for path in paths}
+            known = {Path(_folder(study, number), path) for path in paths}
             mine = [path for path in files if path not in known and state["state"] in FINISHED]
             gone = [path for path in mine if _is_older(path, state["finished"])]
             for path in gone:
@@ -187,8 +187,9 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _folder(study: StudyRecord, number: int) -> Path:
-    return Path(study.folder) / f"{number:04d}"
+def _folder(study: StudyRecord, number: int) -> str:
+    """A trial's; no Path: there may be many."""
+    return os.path.join(study.folder, f"{number:04d}")
 
 
 # ---- room ------------------------------------------------------------------------------------------------------------
