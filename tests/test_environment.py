@@ -29,7 +29,7 @@ def test_it_does_not_import_torch():
 
 
 def test_a_gpu_is_known_by_its_name(monkeypatch):
-    monkeypatch.setattr(devices, "gpus", lambda: [devices.Gpu(3, "GPU-1", "NVIDIA H200", 0, 0, None)])
+    monkeypatch.setattr(devices, "gpus", lambda: [devices.Gpu(3, "GPU-1", "NVIDIA H200", 0, 0)])
     assert environment.now("cuda:0")["gpu"] == "NVIDIA H200"
 
 
