@@ -94,11 +94,6 @@ def classes(study: StudyRecord) -> int | None:
 # ---- drawn -----------------------------------------------------------------------------------------------------------
 
 
-def lines(found: Sequence[Finding]) -> list[str]:
-    """A line a finding, with what to do: for the page, and for a trial's sheet."""
-    return [f"{plain(each.sentence)} Try: {plain(each.cure)}." for each in found]
-
-
 def draw(title: str, found: Sequence[Finding], nothing: str) -> RenderableType:
     parts: list[RenderableType] = [Text(title, style="bold")]
     if not found:

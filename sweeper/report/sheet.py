@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from sweeper.store.columns import epoch_columns, iso, rows
 from sweeper.store.connection import Store
 from sweeper.trial import StudyRecord
 
-CURVE_LINES, CURVE_COLUMNS = 20, 40
+CURVE_COLUMNS = 40
 TRACEBACK_LINES = 15
 LOG_LINES, LOG_BYTES = 12, 16_384
 
@@ -167,13 +167,13 @@ def _parameters(trial: Mapping[str, Any], width: int) -> list[Text]:
 
 
 def _curve(trial: Mapping[str, Any], width: int) -> list[RenderableType]:
-    """Each metric as a line of bars, and the epochs' numbers: at most `CURVE_LINES`, with the first and the last."""
+    """Each metric as a line of bars, and the epochs' numbers: some of them where they are many."""
     epochs = trial["epochs"]
     if not epochs:
         return []
     bare = _metrics(trial, details=False)
     names = list(bare)
-    shown = list(_thinned(epochs))
+    shown = tables.thinned(epochs)
     cells = [
         {
             "epoch": str(row["epoch"]),
@@ -215,12 +215,6 @@ def _strips(epochs: list[dict[str, Any]], names: Mapping[str, str], width: int) 
 
 def _span(epochs: list[dict[str, Any]], name: str) -> str:
     return f"{number(epochs[0][name], pad=True)} → {number(epochs[-1][name], pad=True)}"
-
-
-def _thinned(epochs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    count = min(CURVE_LINES, len(epochs))
-    for index in range(count):
-        yield epochs[index * (len(epochs) - 1) // max(1, count - 1)]
 
 
 def _kept(trial: Mapping[str, Any]) -> list[Text]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from sweeper.errors import LeaseLost
-from sweeper.seeds import derive
+from sweeper.seeds import trial_seed
 from sweeper.store import breaker
 from sweeper.store.connection import Store
 from sweeper.store.ledger import PROMOTED, TAKEN_UP, lost_seconds
@@ -174,7 +174,7 @@ def confirm(
         paid = wanted[: max(0, study.budget_epochs - study.granted_epochs) // (epochs or 1)]
         shared = {"study_id": study_id, "stage": stage, "target_epochs": epochs, "revision": revision}
         for number, original in enumerate(paid, study.next_number):
-            seed, params = derive(study.seed, "trial", number), _params(connection, study_id, original)
+            seed, params = trial_seed(study.seed, number), _params(connection, study_id, original)
             row = {**shared, "number": number, "seed": seed, "params": params, "repeats": original}
             connection.execute(trials.insert().values(**row, state=TrialState.WAITING))
         granted, last = study.granted_epochs + len(paid) * (epochs or 1), study.next_number + len(paid)
@@ -288,7 +288,7 @@ def _new_trial(
         "number": number,
         "stage": stage,
         "state": TrialState.RUNNING,
-        "seed": derive(study.seed, "trial", number),
+        "seed": trial_seed(study.seed, number),
         "target_epochs": grant_epochs,
         "attempt": 1,
         "revision": study.revision,
