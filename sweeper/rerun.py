@@ -221,7 +221,6 @@ def of_function(
     train: Callable[[Trial], Any],
     *,
     device: str | None = None,
-    ignore: Collection[str] = (),
 ) -> Outcome:
     """Train a trial of `sweeper.run` again; Ctrl-C ends it. Raises SweeperError where that cannot be."""
     if "variants" in before.study.config:
@@ -239,9 +238,7 @@ def of_function(
             raise result
         ending = None if result is None else f"{type(result).__name__}: {result}".splitlines()[0]
         changes = _text_changes(before.study, _source(train))
-        return before.outcome(
-            Path(request.record), ending=ending, seconds=time.monotonic() - started, changes=changes, ignore=ignore
-        )
+        return before.outcome(Path(request.record), ending=ending, seconds=time.monotonic() - started, changes=changes)
 
 
 def _source(train: Callable[[Trial], Any]) -> str | None:

@@ -76,10 +76,6 @@ def test_every_connection_has_its_pragmas(store):
     assert pragmas(store) == PRAGMAS
 
 
-def test_a_store_can_be_made_safe_against_a_power_cut(made):
-    assert pragmas(Store(url_of(made), synchronous="FULL"))["synchronous"] == 2
-
-
 def test_a_transaction_that_breaks_leaves_nothing(store, begin):
     study = begin(store)
 

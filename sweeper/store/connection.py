@@ -34,11 +34,11 @@ class Store:
     """A study store by its SQLAlchemy URL (`sqlite:///runs/sweeper.db`, `postgresql+psycopg://…`).
 
     `create=True` makes a missing SQLite file; otherwise a missing one is an error, so that a question never leaves an
-    empty store behind. `synchronous` is SQLite's: NORMAL is safe against kills, FULL also against a power cut.
-    A file or folder that may not be written to answers questions, and leaves no trace; `write` refuses.
+    empty store behind. A file or folder that may not be written to answers questions, and leaves no trace; `write`
+    refuses.
     """
 
-    def __init__(self, url: str, *, create: bool = False, synchronous: str = "NORMAL") -> None:
+    def __init__(self, url: str, *, create: bool = False) -> None:
         self.url = _with_driver(url)
         self._sqlite = self.url.get_backend_name() == "sqlite"
         if self._sqlite:
@@ -47,7 +47,7 @@ class Store:
         """Why nothing can be written; None where it can."""
         if create:
             self._refuse_read_only()
-        self._engine = self._connect(synchronous)
+        self._engine = self._connect()
         self._writing = self._engine.execution_options(sweeper_write=True)
         self._check_version(create)
 
@@ -77,7 +77,7 @@ class Store:
     def close(self) -> None:
         self._engine.dispose()
 
-    def _connect(self, synchronous: str) -> sa.Engine:
+    def _connect(self) -> sa.Engine:
         if not self._sqlite:
             try:
                 return sa.create_engine(self.url, pool_pre_ping=True)
@@ -88,7 +88,7 @@ class Store:
             sa.event.listen(engine, "begin", _begin)
             return engine
         engine = sa.create_engine(self.url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
-        sa.event.listen(engine, "connect", lambda raw, _: _set_pragmas(raw, synchronous))
+        sa.event.listen(engine, "connect", lambda raw, _: _set_pragmas(raw))
         sa.event.listen(engine, "begin", _begin)
         return engine
 
@@ -318,12 +318,12 @@ def _version(connection: sa.Connection) -> int:
     return int(value or 0)
 
 
-def _set_pragmas(raw: Any, synchronous: str) -> None:
+def _set_pragmas(raw: Any) -> None:
     raw.isolation_level = None  # transactions are begun by `_begin`, not by the driver's guess
     cursor = raw.cursor()
     cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}")
     _patiently(lambda: cursor.execute("PRAGMA journal_mode=WAL"))
-    cursor.execute(f"PRAGMA synchronous={synchronous}")
+    cursor.execute("PRAGMA synchronous=NORMAL")  # safe against kills; FULL would be against a power cut too
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
 
