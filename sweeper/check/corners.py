@@ -46,12 +46,12 @@ class Corner:
         )
 
 
-def corners(space: SearchSpace, words: Callable[[Mapping[str, Any]], Sequence[str]], most: int = MOST) -> list[Corner]:
+def corners(space: SearchSpace, words: Callable[[Mapping[str, Any]], Sequence[str]]) -> list[Corner]:
     """The smallest, the largest, and as many in the middle as the choices need; the middle is among them."""
     turns = max(
         [len(each.choices) for each in space if isinstance(each, Categorical) and not _numeric(each)], default=0
     )
-    places = ["smallest", "largest", *["middle"] * max(1, turns - 2)][:most]
+    places = ["smallest", "largest", *["middle"] * max(1, turns - 2)][:MOST]
     made = [_params(space, place, turn) for turn, place in enumerate(places)]
     return [Corner(place, params, tuple(words(params))) for place, params in zip(places, made, strict=True)]
 

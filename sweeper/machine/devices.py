@@ -19,22 +19,20 @@ from sweeper.words.errors import ConfigError
 MIB = 1024 * 1024
 DEFAULT_CPU_WORKERS = 4
 """At most that many workers without a GPU, where the person names no number."""
-_QUERY = ("--query-gpu=index,uuid,name,memory.total,memory.free,utilization.gpu", "--format=csv,noheader,nounits")
+_QUERY = ("--query-gpu=index,uuid,name,memory.total,memory.free", "--format=csv,noheader,nounits")
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU as nvidia-smi sees it. A memory of 0 and a utilisation of None mean: not told."""
+    """One GPU as nvidia-smi sees it. A memory of 0 means: not told."""
 
     index: int
     uuid: str
     name: str
     memory_bytes: int
     free_bytes: int
-    utilization: float | None
-    """Fraction of the last second in which a kernel ran, 0..1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,21 +115,13 @@ def _ask_nvidia_smi(timeout_seconds: float) -> list[Gpu]:
 
 def _parse(line: str) -> Gpu:
     index, uuid, rest = (part.strip() for part in line.split(",", 2))
-    name, total, free, utilization = (part.strip() for part in rest.rsplit(",", 3))  # a name may hold commas
-    memory, free_memory, percent = (_number(text) for text in (total, free, utilization))
-    return Gpu(
-        index=int(index),
-        uuid=uuid,
-        name=name,
-        memory_bytes=int(memory or 0) * MIB,
-        free_bytes=int(free_memory or 0) * MIB,
-        utilization=None if percent is None else percent / 100,
-    )
+    name, total, free = (part.strip() for part in rest.rsplit(",", 2))  # a name may hold commas
+    return Gpu(int(index), uuid, name, memory_bytes=_bytes(total), free_bytes=_bytes(free))
 
 
-def _number(text: str) -> float | None:
-    """None for "[N/A]" and "[Not Supported]", as MIG and integrated GPUs answer."""
-    return None if text.startswith("[") else float(text)
+def _bytes(mebibytes: str) -> int:
+    """0 for "[N/A]" and "[Not Supported]", as MIG and integrated GPUs answer."""
+    return 0 if mebibytes.startswith("[") else int(float(mebibytes)) * MIB
 
 
 def _entries(visible: str) -> list[str]:
@@ -163,7 +153,7 @@ def _visible(found: Sequence[Gpu], visible: str | None) -> list[Gpu]:
 def _named(entry: str, found: Sequence[Gpu]) -> Gpu | None:
     """An index, a UUID, the beginning of one, or a MIG slice, which this query never lists."""
     if entry.startswith("MIG-") and found:
-        return Gpu(found[0].index, entry, "MIG slice", 0, 0, None)
+        return Gpu(found[0].index, entry, "MIG slice", 0, 0)
     matches = (gpu for gpu in found if entry == str(gpu.index) or (entry[:4] == "GPU-" and gpu.uuid.startswith(entry)))
     return next(matches, None)
 

@@ -156,7 +156,6 @@ def of_function(
     train: Callable[[Trial], object],
     *,
     device: str | None = None,
-    ignore: Collection[str] = (),
 ) -> Outcome:
     """Train a trial of `sweeper.run` again; Ctrl-C ends it. Raises SweeperError where that cannot be."""
     if "variants" in before.study.config:
@@ -174,9 +173,7 @@ def of_function(
             raise result
         ending = None if result is None else f"{type(result).__name__}: {result}".splitlines()[0]
         changes = _text_changes(before.study, source.of_function(train).get("text"))
-        return before.outcome(
-            Path(request.record), ending=ending, seconds=time.monotonic() - started, changes=changes, ignore=ignore
-        )
+        return before.outcome(Path(request.record), ending=ending, seconds=time.monotonic() - started, changes=changes)
 
 
 # ---- a script --------------------------------------------------------------------------------------------------------

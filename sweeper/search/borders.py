@@ -92,14 +92,13 @@ def narrowed(
     direction: Direction,
     *,
     keep: float = 0.2,
-    full_epochs: int | None = None,
 ) -> SearchSpace:
     """The space around the best `keep` of the trials, as one does by hand (CS231n's notes: from coarse to fine).
 
     Each range shrinks, on its own scale, to where those lie and half their mean gap on each side, at the most to a
     tenth. It never leaves the range that is; a parameter with fewer than three such trials stays.
     """
-    good = [trial for _, trial in ranked(trials, direction, full_epochs)]
+    good = [trial for _, trial in ranked(trials, direction)]
     top = good[: max(3, math.ceil(keep * len(good)))]
 
     def closed(parameter: Parameter) -> Parameter:

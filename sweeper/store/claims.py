@@ -22,7 +22,7 @@ from sweeper.store.schema import now, studies, trials, workers
 from sweeper.store.statements import inserted, next_revision, note_event
 from sweeper.words.errors import LeaseLost
 from sweeper.words.records import Failure, Idle, Lease, StudyState, TrialRecord, TrialState
-from sweeper.words.seeds import derive
+from sweeper.words.seeds import trial_seed
 
 if TYPE_CHECKING:
     from sweeper.words.records import Load
@@ -176,7 +176,7 @@ def confirm(
         paid = wanted[: max(0, study.budget_epochs - study.granted_epochs) // (epochs or 1)]
         shared = {"study_id": study_id, "stage": stage, "target_epochs": epochs, "revision": revision}
         for number, original in enumerate(paid, study.next_number):
-            seed, params = derive(study.seed, "trial", number), _params(connection, study_id, original)
+            seed, params = trial_seed(study.seed, number), _params(connection, study_id, original)
             row = {**shared, "number": number, "seed": seed, "params": params, "repeats": original}
             connection.execute(trials.insert().values(**row, state=TrialState.WAITING))
         granted, last = study.granted_epochs + len(paid) * (epochs or 1), study.next_number + len(paid)
@@ -290,7 +290,7 @@ def _new_trial(
         "number": number,
         "stage": stage,
         "state": TrialState.RUNNING,
-        "seed": derive(study.seed, "trial", number),
+        "seed": trial_seed(study.seed, number),
         "target_epochs": grant_epochs,
         "attempt": 1,
         "revision": study.revision,

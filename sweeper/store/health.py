@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from sweeper.store.claims import put_back
 from sweeper.store.connection import Store
+from sweeper.store.reads import mappings
 from sweeper.store.schema import checkpoints, epochs, events, now, studies, trials, workers
 from sweeper.store.statements import note_event
 from sweeper.words.records import StudyRecord, TrialState
@@ -59,7 +60,7 @@ def ledger(store: Store, study: StudyRecord) -> dict[str, Any]:
         .where(studies.c.id == study.id)
         .group_by(studies.c.id)
     )
-    return _rows(store, query)[0]
+    return mappings(store, query)[0]
 
 
 def gaps(store: Store, study: StudyRecord) -> list[dict[str, Any]]:
@@ -74,7 +75,7 @@ def gaps(store: Store, study: StudyRecord) -> list[dict[str, Any]]:
         .having(reported != trials.c.epochs_done)
         .order_by(trials.c.number)
     )
-    return _rows(store, query)
+    return mappings(store, query)
 
 
 def held(store: Store, study: StudyRecord) -> list[dict[str, Any]]:
@@ -87,21 +88,19 @@ def held(store: Store, study: StudyRecord) -> list[dict[str, Any]]:
         .join_from(trials, workers, workers.c.id == trials.c.worker_id, isouter=True)
         .where(trials.c.study_id == study.id, trials.c.state == TrialState.RUNNING)
     )
-    return sorted(_rows(store, query), key=lambda row: row["number"])  # ORDER BY would walk through all trials
+    return sorted(mappings(store, query), key=lambda row: row["number"])  # ORDER BY would walk through all trials
 
 
 def trial_states(store: Store, study: StudyRecord) -> dict[int, dict[str, Any]]:
     """Of every trial its `state` and when it `finished`."""
     query = sa.select(trials.c.number, trials.c.state, trials.c.finished).where(trials.c.study_id == study.id)
-    return {row["number"]: row for row in _rows(store, query)}
+    return {row["number"]: row for row in mappings(store, query)}
 
 
-def pointers(store: Store, study: StudyRecord, number: int | None = None) -> list[dict[str, Any]]:
-    """The checkpoints that the store knows, of all trials or of one."""
+def pointers(store: Store, study: StudyRecord) -> list[dict[str, Any]]:
+    """The checkpoints that the store knows."""
     query = sa.select(checkpoints).where(checkpoints.c.study_id == study.id)
-    if number is not None:
-        query = query.where(checkpoints.c.number == number)
-    return _rows(store, query.order_by(checkpoints.c.number, checkpoints.c.epoch))
+    return mappings(store, query.order_by(checkpoints.c.number, checkpoints.c.epoch))
 
 
 def biggest(store: Store, study: StudyRecord) -> int:
@@ -109,11 +108,6 @@ def biggest(store: Store, study: StudyRecord) -> int:
     with store.read() as connection:
         here = sa.select(sa.func.max(checkpoints.c.size_bytes)).where(checkpoints.c.study_id == study.id)
         return connection.scalar(here) or 0
-
-
-def _rows(store: Store, query: sa.Select[Any]) -> list[dict[str, Any]]:
-    with store.read() as connection:
-        return [dict(row) for row in connection.execute(query).mappings()]
 
 
 # ---- repairs ---------------------------------------------------------------------------------------------------------

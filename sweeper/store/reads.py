@@ -220,7 +220,7 @@ def failures(store: Store, study_id: int) -> list[dict[str, Any]]:
         .where(trials.c.study_id == study_id, trials.c.state == TrialState.FAIL)
         .order_by(trials.c.revision)
     )
-    return _mappings(store, query)
+    return mappings(store, query)
 
 
 def hidden(store: Store, study_id: int, numbers: Sequence[int]) -> dict[int, str]:
@@ -247,19 +247,19 @@ def checkpoint_rows(store: Store, study_id: int, number: int) -> list[dict[str, 
         .where(checkpoints.c.study_id == study_id, checkpoints.c.number == number)
         .order_by(checkpoints.c.epoch)
     )
-    return _mappings(store, query)
+    return mappings(store, query)
 
 
 # ---- stages, workers, events -----------------------------------------------------------------------------------------
 
 
 def stage_rows(store: Store, study_id: int) -> list[dict[str, Any]]:
-    return _mappings(store, sa.select(stages).where(stages.c.study_id == study_id).order_by(stages.c.stage))
+    return mappings(store, sa.select(stages).where(stages.c.study_id == study_id).order_by(stages.c.stage))
 
 
 def move_rows(store: Store, study_id: int) -> list[dict[str, Any]]:
     """The moves of the study's ranges in order: kind, stage, the whole space after it, why, when."""
-    return _mappings(store, sa.select(moves).where(moves.c.study_id == study_id).order_by(moves.c.move))
+    return mappings(store, sa.select(moves).where(moves.c.study_id == study_id).order_by(moves.c.move))
 
 
 def current_space(store: Store, study: StudyRecord) -> tuple[list[dict[str, Any]], int]:
@@ -301,7 +301,7 @@ def worker_rows(store: Store, study_id: int, *, alive: bool = False) -> list[dic
     """The study's workers with the age of their last beat in seconds; `alive`: only those that have not ended."""
     age = (now() - workers.c.beat).label("beat_seconds_ago")
     query = sa.select(workers, age).where(workers.c.study_id == study_id).order_by(workers.c.id)
-    return _mappings(store, query.where(workers.c.ended.is_(None)) if alive else query)
+    return mappings(store, query.where(workers.c.ended.is_(None)) if alive else query)
 
 
 def paused_devices(store: Store, study_id: int) -> list[dict[str, Any]]:
@@ -309,15 +309,16 @@ def paused_devices(store: Store, study_id: int) -> list[dict[str, Any]]:
     columns = (failing_devices.c[name] for name in ("device", "failures", "message"))
     query = sa.select(*columns, (failing_devices.c.paused_until - now()).label("seconds_left"))
     here = (failing_devices.c.study_id == study_id, *lasting())
-    return _mappings(store, query.where(*here).order_by(failing_devices.c.device))
+    return mappings(store, query.where(*here).order_by(failing_devices.c.device))
 
 
-def event_rows(store: Store, study_id: int, since_id: int = 0) -> list[dict[str, Any]]:
-    query = sa.select(events).where(events.c.study_id == study_id, events.c.id > since_id).order_by(events.c.id)
-    return _mappings(store, query)
+def event_rows(store: Store, study_id: int) -> list[dict[str, Any]]:
+    query = sa.select(events).where(events.c.study_id == study_id).order_by(events.c.id)
+    return mappings(store, query)
 
 
-def _mappings(store: Store, query: sa.Select[Any]) -> list[dict[str, Any]]:
+def mappings(store: Store, query: sa.Select[Any]) -> list[dict[str, Any]]:
+    """The rows of a query by the names of its columns."""
     with store.read() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
 
@@ -339,7 +340,7 @@ def running_trials(store: Store, study_id: int) -> list[dict[str, Any]]:
         .where(trials.c.study_id == study_id, trials.c.state == TrialState.RUNNING)
     )
     # sorted here: told to ORDER BY number, SQLite walks through all trials
-    return sorted(_mappings(store, query), key=lambda row: row["number"])
+    return sorted(mappings(store, query), key=lambda row: row["number"])
 
 
 def latest_finished(store: Store, study_id: int, limit: int) -> list[TrialRecord]:

@@ -114,7 +114,7 @@ workers = sa.Table(
     sa.Column("device", sa.String(64), nullable=False),
     sa.Column("slot", sa.String(64)),
     sa.Column("threads", sa.Integer),
-    # versions, threads and processor when it began; NULL: an older sweeper did not say
+    # versions, threads and processor when it began
     sa.Column("environment", sa.JSON),
     sa.Column("engine", sa.String(64), nullable=False),
     sa.Column("driver_pid", sa.Integer),

@@ -98,11 +98,11 @@ class Votes:
         """The losses (N,) of the models' average, weighted by (M,)."""
         return self.losses(torch.tensordot(weights, self.values, dims=1).unsqueeze(0))[0]
 
-    def greedy(self, shares: Tensor, rounds: int = ROUNDS) -> Tensor:
+    def greedy(self, shares: Tensor) -> Tensor:
         """Weights (M,), which add up to 1; `shares` (N,) is how much each example counts."""
         counts, total = torch.zeros(len(self.values), dtype=shares.dtype), torch.zeros_like(self.values[0])
         best, chosen = float("inf"), counts
-        for size in range(1, rounds + 1):
+        for size in range(1, ROUNDS + 1):
             losses = self.losses((total + self.values) / size) @ shares
             index = int(losses.argmin())
             total, counts = total + self.values[index], counts.clone()
@@ -131,18 +131,16 @@ class Choice:
     gain_elsewhere: float | None
 
 
-def choose(
-    votes: Votes, rounds: int = ROUNDS, samples: int = SAMPLES, elections: int = ELECTIONS, seed: int = 0
-) -> Choice:
+def choose(votes: Votes, elections: int = ELECTIONS) -> Choice:
     """The greedy ensemble of the models, and its gain."""
     count = votes.values.shape[1]
     alone = votes.losses(votes.values)
     everyone = torch.full((count,), 1 / count, dtype=alone.dtype)
-    weights, single = votes.greedy(everyone, rounds), int((alone @ everyone).argmin())
+    weights, single = votes.greedy(everyone), int((alone @ everyone).argmin())
     gains = alone[single] - votes.average(weights)
-    random = np.random.default_rng(seed)
-    drawn = torch.from_numpy(random.multinomial(count, np.full(count, 1 / count), size=samples)).to(alone) / count
-    left_out = [_gain_left_out(votes, alone, shares, rounds) for shares in drawn[:elections]]
+    random = np.random.default_rng(0)
+    drawn = torch.from_numpy(random.multinomial(count, np.full(count, 1 / count), size=SAMPLES)).to(alone) / count
+    left_out = [_gain_left_out(votes, alone, shares) for shares in drawn[:elections]]
     elsewhere = [gain for gain in left_out if gain is not None]
     return Choice(
         weights=tuple(weights.tolist()),
@@ -153,10 +151,10 @@ def choose(
     )
 
 
-def _gain_left_out(votes: Votes, alone: Tensor, shares: Tensor, rounds: int) -> float | None:
+def _gain_left_out(votes: Votes, alone: Tensor, shares: Tensor) -> float | None:
     """Both chosen on a sample, and compared on the examples that are not in it."""
     left = shares == 0
     if not left.any():
         return None
     single = int((alone @ shares).argmin())
-    return float((alone[single] - votes.average(votes.greedy(shares, rounds)))[left].mean())
+    return float((alone[single] - votes.average(votes.greedy(shares)))[left].mean())

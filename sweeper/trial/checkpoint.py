@@ -191,17 +191,16 @@ def _disk_full(folder: Path, content: Mapping[str, Any]) -> CheckpointError:
 # --------------------------------------------------------------------------------------------------------- loading
 
 
-def load(checkpoint: Checkpoint, state: Mapping[str, Any], map_location: Any = None) -> dict[str, Any]:
+def load(checkpoint: Checkpoint, state: Mapping[str, Any]) -> dict[str, Any]:
     """Verify the file, fill every entry of `state` in place, restore all random generators; returns `extra` as saved.
 
-    `map_location` as in `torch.load`, the CPU by default: `load_state_dict` copies to each parameter's own device.
     Raises `CheckpointError`, with `state` as it was before, if the file is missing or changed or does not fit `state`.
     """
-    return _restore(_open(checkpoint, map_location), state, checkpoint.path)
+    return _restore(_open(checkpoint), state, checkpoint.path)
 
 
 def load_newest(
-    checkpoints: Iterable[Checkpoint], state: Mapping[str, Any], map_location: Any = None
+    checkpoints: Iterable[Checkpoint], state: Mapping[str, Any]
 ) -> tuple[Checkpoint, dict[str, Any]] | None:
     """Load the newest checkpoint whose file is whole, with a warning for each one passed over; None without any.
 
@@ -209,7 +208,7 @@ def load_newest(
     """
     for checkpoint in sorted(checkpoints, key=lambda c: c.epoch, reverse=True):
         try:
-            content = _open(checkpoint, map_location)
+            content = _open(checkpoint)
         except CheckpointError as error:
             log.warning("%s Trying the checkpoint before it.", error)
             continue
@@ -234,23 +233,23 @@ def verify(checkpoint: Checkpoint) -> None:
         pass
 
 
-def read(path: Path, map_location: Any = None) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
     """What a file holds, for evaluation scripts: `{"epoch": 5, "state": {"model": state_dict, …}, "extra": …, …}`.
 
     Unlike `load` it has no sha256 to compare with. Raises `CheckpointError` for a file that cannot be read safely.
     """
     try:
         with open(path, "rb") as file:
-            content = _parse(file, Path(path), map_location)
+            content = _parse(file, Path(path))
     except OSError as error:
         raise CheckpointError(f"A checkpoint must be readable, but {path} is not: {error.strerror}.") from error
     return _decoded(content, Path(path))
 
 
-def _open(checkpoint: Checkpoint, map_location: Any) -> dict[str, Any]:
+def _open(checkpoint: Checkpoint) -> dict[str, Any]:
     # One file handle for the check and the reading: a file replaced in between cannot slip in unverified.
     with _verified(checkpoint) as file:
-        return _parse(file, checkpoint.path, map_location)
+        return _parse(file, checkpoint.path)
 
 
 @contextlib.contextmanager
@@ -276,11 +275,11 @@ def _verified(checkpoint: Checkpoint) -> Iterator[BinaryIO]:
         yield file
 
 
-def _parse(file: BinaryIO, path: Path, map_location: Any) -> dict[str, Any]:
+def _parse(file: BinaryIO, path: Path) -> dict[str, Any]:
     import torch
 
     try:
-        content = torch.load(file, map_location=map_location or "cpu", weights_only=True)
+        content = torch.load(file, map_location="cpu", weights_only=True)
     except (MemoryError, torch.OutOfMemoryError):
         raise  # nothing is wrong with the file
     except Exception as error:
@@ -366,12 +365,6 @@ def kept(checkpoints: Sequence[Checkpoint], direction_sign: int, keep: int = 2) 
         (direction_sign * c.value, c.epoch) for c in checkpoints if c.value is not None and math.isfinite(c.value)
     ]
     return {*epochs, *(epoch for _, epoch in sorted(values)[:1])}
-
-
-def prune(folder: Path, checkpoints: Sequence[Checkpoint], direction_sign: int, keep: int = 2) -> list[Checkpoint]:
-    """Delete the files that are not `kept`; returns their checkpoints, whose pointers may go from the store."""
-    epochs = kept(checkpoints, direction_sign, keep)
-    return delete(folder, [c for c in checkpoints if c.epoch not in epochs])
 
 
 def delete(folder: Path, checkpoints: Iterable[Checkpoint]) -> list[Checkpoint]:

@@ -479,7 +479,7 @@ def test_room(filled, monkeypatch, free, verdict):
 
 
 def test_gpus_that_torch_does_not_see_are_wrong(monkeypatch):
-    gpu = Gpu(0, "GPU-1", "H200", 1000 * MIB, 50 * MIB, 0.0)
+    gpu = Gpu(0, "GPU-1", "H200", 1000 * MIB, 50 * MIB)
     monkeypatch.setattr(machine.devices, "gpus", lambda: [gpu])
     monkeypatch.setattr(machine, "ASK_TORCH", "print(0)")
     assert machine.torch().verdict is Verdict.FAILS

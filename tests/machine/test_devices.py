@@ -14,11 +14,11 @@ from sweeper.machine.devices import MIB, Gpu, gpus, slots, usable_cores
 from sweeper.words.errors import ConfigError
 
 THREE = """\
-0, GPU-aaaa-0000, NVIDIA H200, 143771, 143000, 0
-1, GPU-bbbb-1111, Quadro, RTX 6000, 24576, 1024, 97
-2, GPU-cccc-2222, NVIDIA GB10, [N/A], [N/A], [Not Supported]
+0, GPU-aaaa-0000, NVIDIA H200, 143771, 143000
+1, GPU-bbbb-1111, Quadro, RTX 6000, 24576, 1024
+2, GPU-cccc-2222, NVIDIA GB10, [N/A], [Not Supported]
 """
-A, B = (Gpu(index, f"GPU-{index}", "test", 8 * MIB, 4 * MIB, 0.0) for index in (0, 3))
+A, B = (Gpu(index, f"GPU-{index}", "test", 8 * MIB, 4 * MIB) for index in (0, 3))
 
 
 @pytest.fixture
@@ -39,9 +39,9 @@ def nvidia_smi(tmp_path, monkeypatch):
 def test_gpus_are_read(nvidia_smi):
     nvidia_smi(THREE)
     assert gpus() == [
-        Gpu(0, "GPU-aaaa-0000", "NVIDIA H200", 143771 * MIB, 143000 * MIB, 0.0),
-        Gpu(1, "GPU-bbbb-1111", "Quadro, RTX 6000", 24576 * MIB, 1024 * MIB, 0.97),
-        Gpu(2, "GPU-cccc-2222", "NVIDIA GB10", 0, 0, None),
+        Gpu(0, "GPU-aaaa-0000", "NVIDIA H200", 143771 * MIB, 143000 * MIB),
+        Gpu(1, "GPU-bbbb-1111", "Quadro, RTX 6000", 24576 * MIB, 1024 * MIB),
+        Gpu(2, "GPU-cccc-2222", "NVIDIA GB10", 0, 0),
     ]
 
 

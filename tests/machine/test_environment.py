@@ -30,7 +30,7 @@ print(e.now("cpu")["threads"], "torch" in sys.modules)"""
 
 
 def test_a_gpu_is_known_by_its_name(monkeypatch):
-    monkeypatch.setattr(devices, "gpus", lambda: [devices.Gpu(3, "GPU-1", "NVIDIA H200", 0, 0, None)])
+    monkeypatch.setattr(devices, "gpus", lambda: [devices.Gpu(3, "GPU-1", "NVIDIA H200", 0, 0)])
     assert environment.now("cuda:0")["gpu"] == "NVIDIA H200"
 
 

@@ -295,7 +295,7 @@ def test_an_unknown_device(folder: Path, device: str, monkeypatch: pytest.Monkey
 
 
 def test_the_trials_own_gpu_is_found_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [devices.Gpu(index, f"GPU-{index}", "H200", 0, 0, None) for index in range(2)]
+    found = [devices.Gpu(index, f"GPU-{index}", "H200", 0, 0) for index in range(2)]
     monkeypatch.setattr(devices, "gpus", lambda: found)
     tamper("UPDATE workers SET device = 'cuda:0', slot = 'gpu 1', host = ?", process.host())
     store = Store("sqlite:///runs/sweeper.db")

@@ -21,11 +21,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from sweeper.trial import checkpoint as checkpoints
 from sweeper.trial.checkpoint import (
     Checkpoint,
+    delete,
     found,
     kept,
     load,
     load_newest,
-    prune,
     read,
     save,
     sweep_orphans,
@@ -531,14 +531,16 @@ def test_keeping_none_is_refused(tmp_path):
         kept(pointers(tmp_path, 0.1), 1, 0)
 
 
-def test_pruning_deletes_the_rest(tmp_path, caplog):
+def test_what_is_not_kept_is_deleted(tmp_path, caplog):
     saved = [save(tmp_path, epoch, {}, value=value, metric="loss") for epoch, value in enumerate([3, 1, 2, 4, 5])]
     elsewhere = save(tmp_path / "elsewhere", 0, {})
-    assert prune(tmp_path, [*saved, elsewhere], 1) == [saved[0], saved[2]]
+    kept_epochs = kept([*saved, elsewhere], 1)
+    rest = [each for each in [*saved, elsewhere] if each.epoch not in kept_epochs]
+    assert delete(tmp_path, rest) == [saved[0], saved[2]]
     assert sorted(tmp_path.glob("*.pt")) == [saved[1].path, saved[3].path, saved[4].path]
     assert elsewhere.path.exists()
     assert "is not in" in caplog.text
-    assert prune(tmp_path, saved, 1) == [saved[0], saved[2]], "a pointer to a file that is gone may go too"
+    assert delete(tmp_path, rest[:2]) == [saved[0], saved[2]], "a pointer to a file that is gone may go too"
 
 
 def test_orphans_are_swept_and_nothing_else(tmp_path):

@@ -136,10 +136,10 @@ def known(line: Sequence[float]) -> list[float]:
     return [value for value in line if not math.isnan(value)]
 
 
-def tail(line: Sequence[float], least: int = 1) -> list[float]:
-    """The last fifth of a curve, `least` epochs of it at least."""
+def tail(line: Sequence[float]) -> list[float]:
+    """The last fifth of a curve, one epoch of it at least."""
     found = known(line)
-    return found[-max(least, len(found) // 5) :]
+    return found[-max(1, len(found) // 5) :]
 
 
 def last(line: Sequence[float]) -> float:

@@ -95,13 +95,13 @@ def without_dropout(model: nn.Module) -> nn.Module:
     return model
 
 
-def rehearse(task: Task, *, epochs: int = 10**9) -> None:
+def rehearse(task: Task) -> None:
     """Train it, as a script would; whoever watches ends it."""
     model, count = task.model, len(task)
     inputs = tensors(task.inputs)
     optimizer = task.optimizer or torch.optim.Adam(model.parameters(), lr=1e-3)
     loss_of = task.loss if isinstance(task.loss, nn.Module) else Criterion(task.loss)
-    for _ in range(epochs):
+    while True:
         model.train()
         for index in torch.randperm(count).to(task.targets.device).split(task.batch_size):
             optimizer.zero_grad()

@@ -15,7 +15,6 @@ from sweeper.report.terminal import tables
 from sweeper.words.numbers import BARS, MISSING, line, number, plain
 from sweeper.words.records import StudyRecord
 
-CURVE_LINES = 20
 STRIP = 40
 
 
@@ -106,7 +105,7 @@ def _by_epoch(
     trials: Sequence[Row], lines: Sequence[Mapping[int, float | None]], width: int
 ) -> Iterator[RenderableType]:
     every = sorted({epoch for each in lines for epoch in each})
-    shown = list(_thinned(every))
+    shown = tables.thinned(every)
     cells = [
         {
             "epoch": str(epoch),
@@ -121,12 +120,6 @@ def _by_epoch(
 
 def _at(own: Mapping[int, float | None], epoch: int) -> str:
     return number(own[epoch], pad=True) if epoch in own else ""
-
-
-def _thinned(epochs: Sequence[int]) -> Iterator[int]:
-    count = min(CURVE_LINES, len(epochs))
-    for index in range(count):
-        yield epochs[index * (len(epochs) - 1) // max(1, count - 1)]
 
 
 def draw(study: StudyRecord, found: Row, width: int) -> RenderableType:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -13,7 +13,7 @@ from sweeper.report.terminal import tables
 from sweeper.words.numbers import duration, number, place, plain, reason, size, sparkline
 from sweeper.words.program import typed
 
-CURVE_LINES, CURVE_COLUMNS = 20, 40
+CURVE_COLUMNS = 40
 TRACEBACK_LINES = 15
 
 
@@ -92,13 +92,13 @@ def _parameters(trial: Mapping[str, Any], width: int) -> list[Text]:
 
 
 def _curve(trial: Mapping[str, Any], width: int) -> list[RenderableType]:
-    """Each metric as a line of bars, and the epochs' numbers: at most `CURVE_LINES`, with the first and the last."""
+    """Each metric as a line of bars, and the epochs' numbers: some of them where they are many."""
     epochs = trial["epochs"]
     if not epochs:
         return []
     bare = _metrics(trial, details=False)
     names = list(bare)
-    shown = list(_thinned(epochs))
+    shown = tables.thinned(epochs)
     cells = [
         {
             "epoch": str(row["epoch"]),
@@ -140,12 +140,6 @@ def _strips(epochs: list[dict[str, Any]], names: Mapping[str, str], width: int) 
 
 def _span(epochs: list[dict[str, Any]], name: str) -> str:
     return f"{number(epochs[0][name], pad=True)} → {number(epochs[-1][name], pad=True)}"
-
-
-def _thinned(epochs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    count = min(CURVE_LINES, len(epochs))
-    for index in range(count):
-        yield epochs[index * (len(epochs) - 1) // max(1, count - 1)]
 
 
 def _kept(trial: Mapping[str, Any]) -> list[Text]:

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from rich import box
 from rich.cells import cell_len
@@ -22,10 +22,13 @@ from sweeper.words.metrics import is_monitor
 from sweeper.words.numbers import MISSING, number
 from sweeper.words.numbers import line as one_line
 
+T = TypeVar("T")
 UNBOUNDED = 10_000
 """Columns of a page that is no terminal."""
 GAP = 2
 MAX_METRICS = 3
+CURVE_LINES = 20
+"""Of a curve's epochs, so many at most."""
 STATE_COLUMNS = ("state", "failure", "hidden", "repeats", "epochs_done", "seconds")
 """Of a trial, what the columns state, epochs and seconds tell."""
 NUMBER = re.compile(r"[+-]?\d[\d.]*(e[+-]?\d+)?(/\d+)?|[+-]?inf|nan")
@@ -196,3 +199,9 @@ def _folded(header: str, width: int) -> str:
 def _is_number(text: str) -> bool:
     """A number, `5/20`, or nothing."""
     return text in (MISSING, "") or NUMBER.fullmatch(text) is not None
+
+
+def thinned(epochs: Sequence[T]) -> list[T]:
+    """At most `CURVE_LINES` of them, with the first and the last."""
+    count = min(CURVE_LINES, len(epochs))
+    return [epochs[index * (len(epochs) - 1) // max(1, count - 1)] for index in range(count)]

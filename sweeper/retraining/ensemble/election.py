@@ -88,9 +88,9 @@ class Polled:
     sets: Any
     kind: str
 
-    def scores(self, shares: Tensor, name: str = "val") -> dict[str, float]:
+    def scores(self, shares: Tensor) -> dict[str, float]:
         """Loss and score of an average with these weights (M,)."""
-        return _scores(torch.tensordot(shares, self.answers, dims=1), self.sets.val.targets, self.sets.goal, name)
+        return _scores(torch.tensordot(shares, self.answers, dims=1), self.sets.val.targets, self.sets.goal, "val")
 
     def member(self, index: int, weight: float) -> Member:
         one, alone = self.candidates[index], torch.eye(len(self.candidates), dtype=self.answers.dtype)[index]
