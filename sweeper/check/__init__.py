@@ -1,8 +1,9 @@
-"""A person's training script looked over before a sweep, as it stands: nothing needs to be written into it.
+"""What is wrong: with a script, with a store, its workers and its checkpoints.
 
-It runs in fresh processes, with its own overrides. There `sweeper.current_trial()` gives a trial without an end, and
-PyTorch is watched (`sweeper.check.ramp`, `sweeper.check.training`): so any script that trains with PyTorch can be
-looked over, also one that knows nothing of `sweeper`. It leaves nothing behind.
+A script is looked over before a sweep as it stands: nothing needs to be written into it. It runs in fresh processes,
+with its own overrides. There `sweeper.current_trial()` gives a trial without an end, and PyTorch is watched
+(`ramp`, `training`): so any script that trains with PyTorch can be looked over, also one that knows nothing of
+`sweeper`. It leaves nothing behind.
 
 script     the script, its overrides, and what its config says of the sweep
 checkup    all of it, and what was found

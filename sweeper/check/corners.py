@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 from numbers import Real
 from typing import Any
 
-from sweeper.check.finding import Finding, fails, passes, short, unknown
+from sweeper.check.finding import Finding, fails, passes, unknown
 from sweeper.machine.devices import Slot
 from sweeper.search.space import Categorical, Parameter, SearchSpace, is_a
 from sweeper.trial.overrides import trial_overrides
-from sweeper.words.numbers import size
+from sweeper.words.numbers import short, size
 
 NAME = "corners"
 MOST = 6

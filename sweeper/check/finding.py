@@ -71,32 +71,6 @@ def unknown(name: str, sentence: str, cure: str | None = None, *problems: str, *
     return Finding(name, Verdict.UNKNOWN, sentence, cure, numbers, problems)
 
 
-def short(value: float) -> str:
-    """Three digits.
-
-    >>> short(2.3026), short(0.00012345), short(123456.0)
-    ('2.3', '0.000123', '1.23e+05')
-    """
-    return f"{value:.3g}"
-
-
-def listed(names: list[str], most: int = 4) -> str:
-    """
-    >>> listed(["a", "b", "c", "d", "e", "f"])
-    'a, b, c, d and 2 more'
-    """
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
-
-
-def counted(count: int, noun: str, many: str | None = None) -> str:
-    """
-    >>> counted(1, "file"), counted(2, "file"), counted(0, "study", "studies")
-    ('1 file', '2 files', '0 studies')
-    """
-    return f"{count} {noun if count == 1 else many or f'{noun}s'}"
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None

@@ -98,6 +98,15 @@ def _rough(seconds: float) -> tuple[str, str]:
     return (f"{max(1, round(seconds))}" if seconds < 10 else f"{round(seconds, -1):.0f}"), "s"
 
 
+def short(value: float) -> str:
+    """Three digits, as Python writes them.
+
+    >>> short(2.3026), short(0.00012345), short(123456.0)
+    ('2.3', '0.000123', '1.23e+05')
+    """
+    return f"{value:.3g}"
+
+
 def counted(count: int, noun: str, many: str | None = None) -> str:
     """
     >>> counted(1, "file"), counted(2, "file"), counted(0, "study", "studies")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import statistics
 
-from sweeper.analysis.diagnosis.diagnosis import CS231N, PLAYBOOK, Diagnosis, Kind, Severity, share, short
+from sweeper.analysis.diagnosis.diagnosis import CS231N, PLAYBOOK, Diagnosis, Kind, Severity, share
 from sweeper.analysis.diagnosis.learning import batch, beginning, is_settled, learned
 from sweeper.analysis.diagnosis.observed import BATCH, DROPOUT, Run, jitter, known, last
 from sweeper.analysis.diagnosis.signals import told_pace
+from sweeper.words.numbers import short
 
 GAP = 0.2
 """Between validation and training, as a share of the loss where learning begins."""

@@ -72,15 +72,6 @@ class Diagnosis:
         return {**words, **told, "evidence": dict(self.evidence)}
 
 
-def short(value: float) -> str:
-    """Three digits.
-
-    >>> short(0.00123456), short(2.0), short(123456.0)
-    ('0.00123', '2', '1.23e+05')
-    """
-    return f"{value:.3g}"
-
-
 def share(value: float) -> str:
     """
     >>> share(0.934), share(0.004)

@@ -11,9 +11,9 @@ import statistics
 from itertools import pairwise
 
 from sweeper.analysis.diagnosis import signals
-from sweeper.analysis.diagnosis.diagnosis import CS231N, PLAYBOOK, RECIPE, Diagnosis, Kind, Severity, share, short
+from sweeper.analysis.diagnosis.diagnosis import CS231N, PLAYBOOK, RECIPE, Diagnosis, Kind, Severity, share
 from sweeper.analysis.diagnosis.observed import BATCH, DECAY, DROPOUT, Run, jitter, known, last, tail
-from sweeper.words.numbers import counted
+from sweeper.words.numbers import counted, short
 
 HARDLY, HALF = 0.1, 0.5
 """Shares of the loss that a training has learned when it has learned hardly anything, or far from all."""

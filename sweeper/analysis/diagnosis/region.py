@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sweeper.analysis.diagnosis.diagnosis import CS231N, PLAYBOOK, Diagnosis, Kind, Severity, share, short
+from sweeper.analysis.diagnosis.diagnosis import CS231N, PLAYBOOK, Diagnosis, Kind, Severity, share
 from sweeper.analysis.diagnosis.learning import cause
 from sweeper.analysis.diagnosis.observed import Run
 from sweeper.search import significance
 from sweeper.search.space import Categorical, Parameter, SearchSpace, as_text
+from sweeper.words.numbers import short
 from sweeper.words.records import Direction, Failure, TrialRecord, TrialState
 
 FEWEST, CLEAR, LUCK = 3, 0.8, 0.01

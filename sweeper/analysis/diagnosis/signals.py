@@ -14,9 +14,9 @@ from sweeper.analysis.diagnosis.diagnosis import (
     Kind,
     Severity,
     share,
-    short,
 )
 from sweeper.analysis.diagnosis.observed import Line, Run, known
+from sweeper.words.numbers import short
 
 WANTED = 1e-3
 """Of updates to weights (CS231n: "somewhere around 1e-3")."""

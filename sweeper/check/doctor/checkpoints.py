@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.check.doctor.repair import Repair
-from sweeper.check.finding import Finding, Verdict, counted, fails, passes, unknown
+from sweeper.check.finding import Finding, Verdict, fails, passes, unknown
 from sweeper.store import health, reads
 from sweeper.store.attempts import lives
 from sweeper.store.connection import Store
 from sweeper.trial.checkpoint import FILE_NAME
-from sweeper.words.numbers import place, plain, size
+from sweeper.words.numbers import counted, place, plain, size
 from sweeper.words.records import FINISHED, StudyRecord, StudyState, TrialState
 
 Row = Mapping[str, Any]
@@ -189,7 +189,7 @@ def _size(path: Path) -> int:
 
 def _folder(study: StudyRecord, number: int) -> str:
     """A trial's; no Path: there may be many."""
-    return os.path.join(study.folder, f"{number:04d}")
+    return os.path.join(study.folder, folder_name(number))
 
 
 # ---- room ------------------------------------------------------------------------------------------------------------

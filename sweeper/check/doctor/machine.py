@@ -6,9 +6,9 @@ import subprocess
 import sys
 from importlib import metadata
 
-from sweeper.check.finding import Finding, counted, fails, passes, unknown
+from sweeper.check.finding import Finding, fails, passes, unknown
 from sweeper.machine import devices
-from sweeper.words.numbers import size
+from sweeper.words.numbers import counted, size
 
 ASK_TORCH = "import torch; print(torch.cuda.device_count())"
 ASK_SECONDS = 60.0

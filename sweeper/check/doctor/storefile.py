@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sweeper.check.doctor.repair import Repair
-from sweeper.check.finding import Finding, counted, fails, passes, unknown
+from sweeper.check.finding import Finding, fails, passes, unknown
 from sweeper.store import health, reads
 from sweeper.store.address import address
 from sweeper.store.connection import Store, file_system, unfinished
 from sweeper.store.salvage import salvage
 from sweeper.store.schema import SCHEMA_VERSION
 from sweeper.words.errors import StoreError
-from sweeper.words.numbers import duration, place, size
+from sweeper.words.numbers import counted, duration, place, size
 
 BIG_JOURNAL_BYTES = 256 * 1024 * 1024
 CLOCK_SECONDS = 5.0

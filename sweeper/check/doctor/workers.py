@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.check.doctor.repair import Repair
-from sweeper.check.finding import Finding, counted, fails, passes, unknown
+from sweeper.check.finding import Finding, fails, passes, unknown
 from sweeper.store import claims, health, process, reads
 from sweeper.store.connection import Store
-from sweeper.words.numbers import duration, plain
+from sweeper.words.numbers import counted, duration, plain
 from sweeper.words.records import StudyRecord
 
 PATIENCE_SECONDS = claims.LEASE_SECONDS / 3

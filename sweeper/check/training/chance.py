@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from sweeper.check.finding import Finding, fails, passes, short, unknown
+from sweeper.check.finding import Finding, fails, passes, unknown
 from sweeper.check.training.sightings import Call, Kind
+from sweeper.words.numbers import short
 
 NAME = "chance"
 HIGH, LOW = 2.0, 0.5

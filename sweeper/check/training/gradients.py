@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sweeper.check.finding import Finding, fails, listed, passes, unknown
+from sweeper.check.finding import Finding, fails, passes, unknown
 from sweeper.check.training.task import Loss, Task
 from sweeper.words.errors import ConfigError
+from sweeper.words.numbers import listed
 
 NAME = "gradients"
 EXAMPLES = 4

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sweeper.check.finding import Finding, fails, listed, passes, short, unknown
+from sweeper.check.finding import Finding, fails, passes, unknown
 from sweeper.check.training.sightings import Seen
+from sweeper.words.numbers import listed, short
 
 NAME = "inputs"
 WIDE, NARROW = 10.0, 0.01

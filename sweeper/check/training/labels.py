@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from sweeper.check.finding import Finding, fails, listed, passes, short, unknown
+from sweeper.check.finding import Finding, fails, passes, unknown
 from sweeper.check.training.sightings import CLASSES, Call, Seen
+from sweeper.words.numbers import listed, short
 
 RATIO = 10.0
 """How many times the rarest class the largest may have."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sweeper.check.finding import Finding, fails, listed, passes, unknown
+from sweeper.check.finding import Finding, fails, passes, unknown
 from sweeper.check.training.sightings import ParameterSeen
+from sweeper.words.numbers import listed
 
 
 def movement(parameters: list[ParameterSeen], steps: int, loaded: bool) -> Finding:

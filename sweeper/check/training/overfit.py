@@ -11,9 +11,10 @@ import time
 
 import torch
 
-from sweeper.check.finding import Finding, fails, passes, short, unknown
+from sweeper.check.finding import Finding, fails, passes, unknown
 from sweeper.check.training.task import Task, without_dropout
 from sweeper.words.errors import ConfigError
+from sweeper.words.numbers import short
 
 NAME = "overfit"
 EXAMPLES, STEPS, SECONDS = 20, 400, 10.0

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeper.check.finding import Finding, fails, passes, short, unknown
+from sweeper.check.finding import Finding, fails, passes, unknown
 from sweeper.check.training.chance import HOW_SEEN
+from sweeper.words.numbers import short
 
 NAME = "regularisation"
 DROWNS = 1.0

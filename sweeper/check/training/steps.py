@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
-from sweeper.check.finding import Finding, fails, passes, short, unknown
+from sweeper.check.finding import Finding, fails, passes, unknown
 from sweeper.training.lr_range import Stability
+from sweeper.words.numbers import short
 
 NAME = "first epoch"
 FEW = 8
