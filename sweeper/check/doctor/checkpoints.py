@@ -23,7 +23,7 @@ from sweeper.store.attempts import lives
 from sweeper.store.connection import Store
 from sweeper.trial.checkpoint import FILE_NAME
 from sweeper.words.numbers import counted, place, plain, size
-from sweeper.words.records import FINISHED, StudyRecord, StudyState, TrialState
+from sweeper.words.records import FINISHED, StudyRecord, StudyState, TrialState, folder_name
 
 Row = Mapping[str, Any]
 TEMPORARY = re.compile(r"\.tmp-\d+-[0-9a-f]+$")
