@@ -28,7 +28,7 @@ _HOME = {  # and `__init__.pyi` says it to type checkers
     "SearchSpace": "search.space",
     "Study": "sweep.study",
     "SweeperError": "words.errors",
-    "Task": "check.training.task",
+    "Task": "training.task",
     "Trial": "trial.handle",
     "TrialState": "words.records",
     "current_trial": "trial.handle",

@@ -1,6 +1,5 @@
 """The public names for type checkers; at run time `__init__.py` imports each when it is first asked for."""
 
-from sweeper.check.training.task import Task as Task
 from sweeper.engine.loggers import Logger as Logger
 from sweeper.retraining.ensemble import load_ensemble as load_ensemble
 from sweeper.search.optuna import optuna_storage as optuna_storage
@@ -11,6 +10,7 @@ from sweeper.search.space import SearchSpace as SearchSpace
 from sweeper.sweep.run import run as run
 from sweeper.sweep.study import Study as Study
 from sweeper.sweep.study import load_study as load_study
+from sweeper.training.task import Task as Task
 from sweeper.trial.handle import Trial as Trial
 from sweeper.trial.handle import current_trial as current_trial
 from sweeper.words.errors import SweeperError as SweeperError

@@ -90,7 +90,7 @@ ONE_MEANING = {
     "stages": "from coarse to fine",
     "standing": "how a study stands",
     "studies": "the studies of a store",
-    "task": "a training to be checked; at its old place until 0.2",
+    "task": "a model, its loss and some examples; at its old place until 0.2",
     "timeline": "who trained what, when",
     "training": "a training: tools for it, and its checks",
     "watch": "a study looked at while it runs",

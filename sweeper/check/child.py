@@ -96,7 +96,7 @@ def _run_script(words: Sequence[str]) -> None:
     if function is None:
         runpy.run_path(file, run_name="__main__")
         return
-    from sweeper.check.training.task import rehearse
+    from sweeper.training.task import rehearse
 
     rehearse(runpy.run_path(file)[function]())
 

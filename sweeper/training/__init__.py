@@ -26,5 +26,6 @@ weights          a model's weights alone, in a file that runs no code
 whole            all that may be trained on, for a setting that is chosen
 ensembles        trained models that answer as one
 learner          all of these for one training, from one config
+task             what a script whose loss cannot be seen gives to `sweeper check`
 checks           the old way to `sweeper.Task`, until 0.2
 """

@@ -4,7 +4,6 @@ Sources: CS231n, "Neural Networks Part 3" (gradient checks, sanity checks); A. K
 Networks" (2019). Each check is a function of what a training has shown of itself, or of a `Task` that can be trained
 again, and says *passes*, *fails* or *cannot tell* (`sweeper.check.finding`).
 
-task            a model, its loss and some examples: all that can be trained again
 sightings       what a training shows of itself: examples, calls of the loss, parameters
 survey          watches the first epoch of a training that knows nothing of it
 hooks           what is set into PyTorch meanwhile, and taken away

@@ -53,7 +53,7 @@ def chance(first: Call | None, value: float | None, loaded: bool) -> Finding:
 
 HOW_SEEN = (
     "Use a loss of torch.nn.functional or an nn.Module called with (outputs, targets); or name a function that returns "
-    "a sweeper.check.training.task.Task: sweeper check FILE:FUNCTION."
+    "a sweeper.training.task.Task: sweeper check FILE:FUNCTION."
 )
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sweeper.check.finding import Finding, fails, passes, unknown
-from sweeper.check.training.task import Loss, Task
+from sweeper.training.task import Loss, Task
 from sweeper.words.errors import ConfigError
 from sweeper.words.numbers import listed
 

@@ -12,7 +12,7 @@ import time
 import torch
 
 from sweeper.check.finding import Finding, fails, passes, unknown
-from sweeper.check.training.task import Task, without_dropout
+from sweeper.training.task import Task, without_dropout
 from sweeper.words.errors import ConfigError
 from sweeper.words.numbers import short
 

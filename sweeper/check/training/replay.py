@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sweeper.check.training.sightings import Call, Seen
-from sweeper.check.training.task import Task
+from sweeper.training.task import Task
 
 Path = Callable[[Any], Tensor]
 """From what the model returns to what the loss gets."""

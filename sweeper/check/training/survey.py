@@ -22,7 +22,7 @@ from sweeper.check.training.forwards import Forwards
 from sweeper.check.training.parameters import Parameters
 from sweeper.check.training.replay import path, replayed
 from sweeper.check.training.sightings import LOSSES, NORMS, Call, Kind
-from sweeper.check.training.task import Task
+from sweeper.training.task import Task
 
 SECONDS = 20.0
 

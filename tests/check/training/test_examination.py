@@ -17,7 +17,7 @@ from sweeper.check.ramp import watched
 from sweeper.check.training import examination
 from sweeper.check.training.hooks import surveyed
 from sweeper.check.training.survey import Survey, SurveyDone
-from sweeper.check.training.task import Task, rehearse
+from sweeper.training.task import Task, rehearse
 from sweeper.words.errors import ConfigError
 
 CLASSES, FEATURES, COUNT = 3, 6, 240
