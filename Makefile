@@ -45,12 +45,13 @@ lint: $(VENV)/installed-dev  ## ruff and mypy
 	$(BIN)/mypy
 
 .PHONY: test
-test: lint  ## lint, then every test, with a short version of the fault suite (make faults)
-	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+test: lint  ## lint, then every test, with a short version of the fault suite (make faults); measures branch coverage
+	$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report= $(ARGS)
+	@printf 'branch coverage, in the tests'"'"' own processes: '; $(BIN)/python -m coverage report --format=total
 
 .PHONY: clean
 clean:  ## remove .venv and caches; studies in runs/ stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info .coverage*
 
 .PHONY: faults
 faults: $(VENV)/installed-dev  ## the long fault runs: every crash point, hundreds of trials under kills (some twenty minutes)

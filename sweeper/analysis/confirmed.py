@@ -8,7 +8,6 @@ from sweeper.analysis.confirmation import Verdict, gather, verdicts
 from sweeper.search.plan import Plan
 from sweeper.store import reads, totals
 from sweeper.store.connection import Store
-from sweeper.words.numbers import number
 from sweeper.words.records import StudyRecord, TrialRecord, TrialState
 
 
@@ -23,24 +22,18 @@ def leader(store: Store, study: StudyRecord) -> int | None:
     return found[0].trial.number if found and found[0].trial.mean is not None else None
 
 
-def _values(store: Store, study: StudyRecord, found: Sequence[Verdict]) -> int:
+def values(store: Store, study: StudyRecord, found: Sequence[Verdict]) -> int:
     """The values that the best was chosen among."""
     complete = totals.counts(store, study.id).get(TrialState.COMPLETE, 0)
     return complete - sum(len(verdict.trial.values) for verdict in found)
 
 
-def recommended(store: Store, study: StudyRecord, best: TrialRecord) -> str | None:
-    """What the model of a multi-fidelity search recommends, where that is not the trial with the best value."""
+def recommended(store: Store, study: StudyRecord, best: TrialRecord) -> int | None:
+    """The trial that the model of a multi-fidelity search recommends, where that is not the one with the best value."""
     plan = Plan.from_json(study.plan)
     if not any(stage.sampler == "multi_fidelity" for stage in plan.stages) or study.confirmed is not None:
         return None
     from sweeper.search.search import Search  # imports Optuna
 
     chosen = next(iter(Search(store, study, plan).best(1)), best.number)
-    if chosen == best.number:
-        return None
-    value = number(reads.trial(store, study.id, chosen)["value"], pad=True)
-    return (
-        f"The model recommends trial {chosen} ({study.metric} {value}): by what all trials say and its own value it is "
-        f"better than trial {best.number}, whose value owes more to luck."
-    )
+    return chosen if chosen != best.number else None

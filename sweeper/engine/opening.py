@@ -23,8 +23,9 @@ from sweeper.store import claims, process, reads, writes
 from sweeper.store.connection import Store
 from sweeper.words import source
 from sweeper.words.errors import ConfigError, StudyChanged, StudyTaken, SweeperError
+from sweeper.words.laws import direction_of
 from sweeper.words.records import Direction, StudyRecord, StudyState
-from sweeper.words.settings import Settings, direction_of
+from sweeper.words.settings import Settings
 
 log = logging.getLogger("sweeper")
 

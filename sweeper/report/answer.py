@@ -98,7 +98,7 @@ def _sure(store: Store, digest: Digest) -> list[str]:
         ]
     small = len(digest.columns["number"]) <= MODELLED
     if small and digest.progress.standing == "complete" and digest.progress.best is not None:
-        recommended = confirmed.recommended(store, digest.study, digest.progress.best)
+        recommended = drawn.recommended(store, digest.study, digest.progress.best)
         said += [recommended] if recommended else []
     return said
 

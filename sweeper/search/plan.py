@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sweeper.words.errors import ConfigError
+from sweeper.words.laws import check_budget
 from sweeper.words.records import TrialRecord, TrialState
-from sweeper.words.settings import check_budget
 
 WORTH = "worth"
 """The rule of promotion that asks the sampler; one that cannot judge promotes the best third."""

@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 
 from sweeper.trial.state import decode, encode, get_state, random_states, set_random_states, set_state
 from sweeper.words.errors import CheckpointError
-from sweeper.words.settings import check_keep
+from sweeper.words.laws import check_keep
 
 FORMAT = 1
 """Version of a file's content; a file of a newer one is refused."""

@@ -4,6 +4,7 @@ The ground floor: every room may import it, and it imports none.
 
 records  what crosses every seam: a study, a trial, its lease, one epoch's report
 settings what a person may ask of a sweep: each with its type, default and meaning
+laws     what a setting's value must be
 errors   what a person can act on: the law, the values that broke it, the cure
 source   the code that trains, as a study keeps it
 seeds    seeds that follow from a seed and a path of names

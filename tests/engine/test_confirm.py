@@ -263,10 +263,10 @@ def test_a_noisy_multi_fidelity_search_names_what_its_model_recommends(sweep):
     store, record = study._store, study.record
     (best,) = reads.best(store, record)
     chosen = Search(store, record, Plan.from_json(record.plan)).best(1)[0]
-    said = confirmed.recommended(store, record, best)
+    said = drawn.recommended(store, record, best)
     assert said is None if chosen == best.number else f"recommends trial {chosen} (val_loss" in said
-    assert confirmed.recommended(store, record, reads.all_trials(store, record.id)[chosen]) is None
-    assert confirmed.recommended(store, sweep(study="plain", confirm=None, budget=3).record, best) is None
+    assert drawn.recommended(store, record, reads.all_trials(store, record.id)[chosen]) is None
+    assert drawn.recommended(store, sweep(study="plain", confirm=None, budget=3).record, best) is None
 
 
 def test_without_confirm_the_best_value_is_called_optimistic(sweep):

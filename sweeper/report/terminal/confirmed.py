@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 from rich.console import Console, RenderableType
 
+from sweeper.analysis import confirmed
 from sweeper.analysis.confirmation import Standing, Verdict, optimism
-from sweeper.analysis.confirmed import _values, collect
 from sweeper.report.terminal import tables
 from sweeper.search.plan import SEEDS, TOP, Confirm, Plan
+from sweeper.store import reads
 from sweeper.store.connection import Store
 from sweeper.words.numbers import number
-from sweeper.words.records import StudyRecord
+from sweeper.words.records import StudyRecord, TrialRecord
 
 DIGITS = 6
 """Behind the point, at most."""
@@ -21,12 +22,24 @@ DIGITS = 6
 
 def lines(store: Store, study: StudyRecord, found: Sequence[Verdict]) -> list[str]:
     """What a person ought to know of the best value: how sure it is, or how to find out."""
-    values = _values(store, study, found)
+    values = confirmed.values(store, study, found)
     if found:
         return sentences(found, study, values)
     plan = Plan.from_json(study.plan)
     is_over = study.granted_epochs + (plan.full_epochs or 1) > study.budget_epochs
     return [hint(study, values)] if is_over and values > 1 and plan.confirm is None else []
+
+
+def recommended(store: Store, study: StudyRecord, best: TrialRecord) -> str | None:
+    """Which trial the search's model recommends instead of the best value, and why."""
+    chosen = confirmed.recommended(store, study, best)
+    if chosen is None:
+        return None
+    value = number(reads.trial(store, study.id, chosen)["value"], pad=True)
+    return (
+        f"The model recommends trial {chosen} ({study.metric} {value}): by what all trials say and its own value it is "
+        f"better than trial {best.number}, whose value owes more to luck."
+    )
 
 
 def hint(study: StudyRecord, values: int) -> str:
@@ -117,7 +130,7 @@ def _cells(verdict: Verdict, metric: str, failed: bool) -> dict[str, str]:
 
 def print_on(page: Console, store: Store, study: StudyRecord) -> None:
     """Table and sentences on a page, or how to get them."""
-    found = collect(store, study)
+    found = confirmed.collect(store, study)
     if found:
         page.print()
         page.print(draw(found, study.metric, page.width))

@@ -38,7 +38,7 @@ def final_summary(store: Store, study: StudyRecord, command: str | None = None, 
         page.print(best_table(store, study, TOP, page.width))
         if progress.standing == "complete":
             drawn.print_on(page, store, study)
-            if said := confirmed.recommended(store, study, progress.best):
+            if said := drawn.recommended(store, study, progress.best):
                 page.print(said, soft_wrap=True)
     for text, style in border_lines(store, study):
         page.print(text, style=style, soft_wrap=True)

@@ -19,7 +19,7 @@ from sweeper.engine.crew import worker_settings
 from sweeper.words.errors import ConfigError
 from sweeper.words.settings import Door, Settings, reference
 
-CONF = Path(__file__).parent.parent / "conf" / "config.yaml"
+CONF = Path(__file__).parents[2] / "conf" / "config.yaml"
 
 NOT_SHOWN = {"params"}
 """Keys of `hydra.sweeper` that conf/config.yaml leaves to another file: conf/space/ has the params."""
