@@ -122,3 +122,14 @@ def take():
         return Lease(record.study_id, record.number, record.attempt, worker)
 
     return take_one
+
+
+@pytest.fixture
+def one_thread():
+    """A sum's order, and so its last bits, depend on the number of threads; other tests keep their own count."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

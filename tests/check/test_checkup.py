@@ -87,7 +87,7 @@ hydra:
 TASK = """
 import torch
 from torch import nn
-from sweeper.check.training.task import Task
+from sweeper.training.checks.task import Task
 
 def task():
     torch.manual_seed(0)

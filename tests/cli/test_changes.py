@@ -11,35 +11,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner, Result
 
 import filling
 import sweeper
-from sweeper.cli import app
+from asking import ask
 from sweeper.store import reads
 from sweeper.words.records import Failure, StudyState, TrialState
 
 MAIN = "from sweeper.cli import main; main()"
-
-
-@pytest.fixture
-def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.delenv("COLUMNS", raising=False)
-    monkeypatch.delenv("SWEEPER_STORE", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return f"sqlite:///{tmp_path / 'sweeper.db'}"
-
-
-@pytest.fixture
-def filled(url: str) -> str:
-    filling.running_study(url)
-    return url
-
-
-def ask(*words: str, code: int = 0) -> Result:
-    result = CliRunner().invoke(app, list(words))
-    assert result.exit_code == code, result.output
-    return result
 
 
 def in_process(*words: str, after: str = "") -> subprocess.CompletedProcess[str]:

@@ -13,10 +13,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from typer.testing import CliRunner, Result
 
 import filling
-from sweeper.cli import app
+from asking import ask
 from sweeper.report import formats
 from sweeper.report.terminal import watch
 from sweeper.store import fenced
@@ -24,25 +23,10 @@ from sweeper.sweep.study import load_study
 from sweeper.words.records import EpochReport, Failure, TrialState
 
 
-@pytest.fixture
-def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.delenv("COLUMNS", raising=False)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SWEEPER_STORE", f"sqlite:///{tmp_path / 'sweeper.db'}")
-    return f"sqlite:///{tmp_path / 'sweeper.db'}"
-
-
-@pytest.fixture
-def filled(url: str) -> str:
-    """Trials 0, 1 and 3 are complete (the best is 1), 2 failed, 4 runs; odd ones are adam, even ones sgd."""
-    filling.running_study(url)
-    return url
-
-
-def ask(*words: str, code: int = 0) -> Result:
-    result = CliRunner().invoke(app, list(words))
-    assert result.exit_code == code, result.output
-    return result
+@pytest.fixture(autouse=True)
+def _by_default(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store need not be named."""
+    monkeypatch.setenv("SWEEPER_STORE", url)
 
 
 def told(*words: str) -> list[dict]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import shutil
 import sqlite3
 from pathlib import Path
 
@@ -90,16 +89,11 @@ def swept(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def folder(swept: Path, tmp_path: Path, forked: None, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it to change at will, as the current folder."""
-    there = tmp_path / "study"
-    shutil.copytree(swept, there)
-    monkeypatch.chdir(there)
-    monkeypatch.delenv("SWEEPER_STORE", raising=False)
+def folder(swept: Path, copied: Path) -> Path:
     with contextlib.closing(sqlite3.connect("runs/sweeper.db")) as raw, raw:
         for column in ("config", "folder"):
-            raw.execute(f"UPDATE studies SET {column} = replace({column}, ?, ?)", (str(swept), str(there)))
-    return there
+            raw.execute(f"UPDATE studies SET {column} = replace({column}, ?, ?)", (str(swept), str(copied)))
+    return copied
 
 
 def ask(*words: str, code: int = 0) -> str:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shlex
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -79,14 +78,9 @@ def swept(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def folder(swept: Path, tmp_path: Path, forked: None, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it to change at will, as the current folder."""
-    there = tmp_path / "study"
-    shutil.copytree(swept, there)
-    monkeypatch.chdir(there)
-    monkeypatch.delenv("SWEEPER_STORE", raising=False)
-    tamper("UPDATE studies SET config = replace(config, ?, ?)", str(swept / "train.py"), str(there / "train.py"))
-    return there
+def folder(swept: Path, copied: Path) -> Path:
+    tamper("UPDATE studies SET config = replace(config, ?, ?)", str(swept / "train.py"), str(copied / "train.py"))
+    return copied
 
 
 def tamper(statement: str, *values: object) -> None:

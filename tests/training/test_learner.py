@@ -34,13 +34,7 @@ GOLDEN = [
 """Training loss, validation loss and accuracy of the first two epochs."""
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """A sum's order, and so its last bits, depend on the number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def learner(seed: int = 0, **groups) -> Learner:

@@ -36,13 +36,7 @@ from sweeper.words.errors import CheckpointError, ConfigError
 EPOCHS = 6
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """A resumed run is bit-identical on one thread only, and other tests keep their own count."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # ------------------------------------------------------------------------------------------------------ exact resume
