@@ -238,6 +238,11 @@ def test_a_name_means_one_thing():
     assert doubtful == {}
 
 
+def test_what_is_private_stays_in_its_file():
+    crossing = re.compile(r"sweeper\.\S*\._[a-z]\w*")
+    assert not [f"{module} → {name}" for module in inside() for name in imports(module) if crossing.fullmatch(name)]
+
+
 @pytest.mark.parametrize(
     "module", ["sweeper", "sweeper.search.space", "sweeper.store.reads", "sweeper.store.writes", "sweeper.cli"]
 )

@@ -104,13 +104,13 @@ def _range(begun: Parameter, now: Parameter) -> dict[str, Any]:
 
 def words(move: Mapping[str, Any]) -> str:
     """A move on one line: `optimizer.lr [1e-6, 0.0001] → [1e-6, 0.01], widened after 25 trials`"""
-    changes = ", ".join(map(_change, move["changes"])) or "no range changed"
+    changes = ", ".join(map(change, move["changes"])) or "no range changed"
     return f"{changes}, {move['kind']} after {move['trials']} trials"
 
 
-def _interval(bounds: Sequence[float]) -> str:
+def interval(bounds: Sequence[float]) -> str:
     return f"[{number(bounds[0])}, {number(bounds[1])}]"
 
 
-def _change(each: Mapping[str, Any]) -> str:
-    return f"{plain(each['parameter'])} {_interval(each['before'])} → {_interval(each['after'])}"
+def change(each: Mapping[str, Any]) -> str:
+    return f"{plain(each['parameter'])} {interval(each['before'])} → {interval(each['after'])}"

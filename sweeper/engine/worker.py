@@ -31,7 +31,7 @@ from sweeper.search.plan import Plan
 from sweeper.store import claims, fenced, process, reads, writes
 from sweeper.store.connection import Store
 from sweeper.trial.checkpoint import sweep_orphans
-from sweeper.trial.failure import _disk_is_full, classify, describe
+from sweeper.trial.failure import classify, describe, disk_is_full
 from sweeper.trial.handle import Trial, as_current
 from sweeper.words.errors import CheckpointError, LeaseLost, StoreError, TrialInterrupted, TrialTimeout
 from sweeper.words.records import EpochReport, Failure, Idle, Lease, StudyRecord, StudyState, TrialRecord, TrialState
@@ -195,7 +195,7 @@ class Worker:
         except LeaseLost as error:
             log.warning("dropped: %s", error)
         except OSError as error:  # not even a folder for it can be made
-            if not _disk_is_full(error):
+            if not disk_is_full(error):
                 raise
             self._stop_for_disk(lease, error, time.monotonic() - started)
         finally:
@@ -292,7 +292,7 @@ class Worker:
         except (Exception, SystemExit, TrialTimeout) as error:
             if type(error).__name__ == "BdbQuit":
                 raise TrialInterrupted("the debugger was left") from error
-            if _disk_is_full(error):
+            if disk_is_full(error):
                 self._stop_for_disk(lease, error, time.monotonic() - started)
                 return
             if classify(error) is Failure.OUT_OF_MEMORY and not alone:

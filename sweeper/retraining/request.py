@@ -74,6 +74,6 @@ class Recorder(FolderJournal):
         self._request.write(epoch=report.epoch, metrics=dict(report.metrics))
 
 
-def _train(request: Request, train: Callable[[Trial], Any]) -> None:
+def train_for(request: Request, train: Callable[[Trial], Any]) -> None:
     with request.trial(Path(request.record).parent) as trial:
         trial.finish(train(trial))

@@ -27,7 +27,7 @@ from typing import Any
 from sweeper.machine import devices, environment
 from sweeper.machine.supervisor import Call, Supervisor
 from sweeper.retraining.outcome import Outcome, compare
-from sweeper.retraining.request import CALLBACK, REQUEST, Request, _train
+from sweeper.retraining.request import CALLBACK, REQUEST, Request, train_for
 from sweeper.store import process, reads, writes
 from sweeper.store.connection import Store
 from sweeper.trial.handle import Trial
@@ -165,7 +165,7 @@ def of_function(
         request = before.request(slot.device, Path(place))
         supervisor = Supervisor([slot])
         try:
-            (result,) = supervisor.run([Call(functools.partial(_train, request, train), Path(place) / "rerun.log")])
+            (result,) = supervisor.run([Call(functools.partial(train_for, request, train), Path(place) / "rerun.log")])
         except BaseException:
             supervisor.kill()
             raise

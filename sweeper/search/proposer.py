@@ -19,7 +19,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.search.optuna.mirror import Mirror, _frozen
+from sweeper.search.optuna.mirror import Mirror, frozen_trial
 from sweeper.search.optuna.space import OptunaSpace
 from sweeper.search.samplers import JOINT, SamplerFactory, quiet, recipe
 from sweeper.search.space import Categorical, SearchSpace
@@ -213,7 +213,7 @@ class Proposer:
         distributions = self._space.distributions_of(params)
         told = value if state is OptunaState.COMPLETE else None
         self._mirror.place(
-            _frozen(
+            frozen_trial(
                 record.number,
                 state,
                 params,
@@ -229,7 +229,9 @@ class Proposer:
         steps = {record.epochs_done: value} if state is OptunaState.PRUNED and value is not None else {}
         told = value if state is OptunaState.COMPLETE else None
         distributions = self._space.distributions_of(params)
-        self._mirror.place(_frozen(record.number, state, params, distributions, value=told, intermediate_values=steps))
+        self._mirror.place(
+            frozen_trial(record.number, state, params, distributions, value=told, intermediate_values=steps)
+        )
 
 
 def _ranges(space: SearchSpace) -> dict[str, tuple[float, float]]:

@@ -29,7 +29,7 @@ def classify(error: BaseException) -> Failure:
     return Failure.ERROR
 
 
-def _disk_is_full(error: BaseException | None) -> bool:
+def disk_is_full(error: BaseException | None) -> bool:
     import errno
 
     while error is not None:

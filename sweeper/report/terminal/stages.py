@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from sweeper.analysis.stages import _change, _interval
+from sweeper.analysis.stages import change, interval
 from sweeper.report.terminal import tables
 from sweeper.words.numbers import plain
 from sweeper.words.records import StudyRecord, TrialState
@@ -34,12 +34,12 @@ def _stage_cells(row: Mapping[str, Any]) -> dict[str, str]:
 
 def _range_cells(row: Mapping[str, Any]) -> dict[str, str]:
     same = row["began"] == row["now"]
-    limits = _interval(row["limits"]) if row["limits"] else ""
-    now = "" if same else _interval(row["now"])
+    limits = interval(row["limits"]) if row["limits"] else ""
+    now = "" if same else interval(row["now"])
     return {
         "parameter": plain(row["parameter"]),
         "scale": row["scale"],
-        "began": _interval(row["began"]),
+        "began": interval(row["began"]),
         "now": now,
         "limits": limits,
     }
@@ -47,5 +47,5 @@ def _range_cells(row: Mapping[str, Any]) -> dict[str, str]:
 
 def _move_lines(move: Mapping[str, Any]) -> list[Text]:
     head = f"{move['kind']} after {move['trials']} trials, at stage {move['stage']}"
-    changes = [f"  {_change(each)}" for each in move["changes"]]
+    changes = [f"  {change(each)}" for each in move["changes"]]
     return [Text(head, style="bold"), *map(Text, changes or ["  no range changed"]), Text(f"  {plain(move['reason'])}")]

@@ -12,8 +12,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from sweeper.search.optuna.mirror import _frozen
-from sweeper.search.optuna.space import OptunaSpace, _text
+from sweeper.search.optuna.mirror import frozen_trial
+from sweeper.search.optuna.space import OptunaSpace, choice_text
 from sweeper.search.samplers import quiet
 from sweeper.search.space import Categorical, Parameter, SearchSpace
 from sweeper.words.records import Direction, TrialRecord, TrialState
@@ -54,7 +54,7 @@ def _copied(record: TrialRecord, space: OptunaSpace, epochs: Sequence[tuple[int,
         "stage": record.stage,
         "epochs": record.epochs_done,
     }
-    return _frozen(
+    return frozen_trial(
         record.number,
         state,
         params,
@@ -87,7 +87,7 @@ def covering(space: SearchSpace, records: Sequence[TrialRecord]) -> SearchSpace:
 
 def _wide(parameter: Parameter, values: Sequence[Any]) -> Parameter:
     if isinstance(parameter, Categorical):
-        gone = {_text(value): value for value in values if not parameter.contains(value)}
+        gone = {choice_text(value): value for value in values if not parameter.contains(value)}
         return replace(parameter, choices=(*parameter.choices, *gone.values()))
     low, high = min([parameter.low, *values]), max([parameter.high, *values])
     return replace(parameter, low=low, high=high, limits=None)

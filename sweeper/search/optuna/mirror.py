@@ -39,7 +39,7 @@ class Mirror(InMemoryStorage):
         self._studies[0].system_attrs = {}
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        self.place(_frozen(self.number, OptunaState.RUNNING, {}, {}))
+        self.place(frozen_trial(self.number, OptunaState.RUNNING, {}, {}))
         return self.number
 
     def get_all_trials(
@@ -54,7 +54,7 @@ class Mirror(InMemoryStorage):
         return self._studies[study_id].trials
 
 
-def _frozen(
+def frozen_trial(
     number: int,
     state: OptunaState,
     params: dict[str, Any],

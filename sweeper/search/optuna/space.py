@@ -32,14 +32,15 @@ class OptunaSpace:
             p.name: dict(zip(_labels(p.choices), p.choices, strict=True)) for p in space if isinstance(p, Categorical)
         }
         self._by_text = {
-            name: {_text(choice): label for label, choice in choices.items()} for name, choices in self._choices.items()
+            name: {choice_text(choice): label for label, choice in choices.items()}
+            for name, choices in self._choices.items()
         }
         self._shared: dict[tuple[str, ...], dict[str, BaseDistribution]] = {}
 
     def encode(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Values as Optuna knows them, parents first; what the space does not hold is left out."""
         return {
-            name: self._by_text[name][_text(params[name])] if name in self._by_text else params[name]
+            name: self._by_text[name][choice_text(params[name])] if name in self._by_text else params[name]
             for name in self.distributions
             if name in params and self.space[name].contains(params[name])
         }
@@ -91,8 +92,8 @@ def _labels(choices: Sequence[Any]) -> list[Any]:
     plain = all(isinstance(choice, NoneType | bool | int | float | str) for choice in choices)
     if plain and len(set(choices)) == len(choices):
         return list(choices)
-    return [_text(choice) for choice in choices]
+    return [choice_text(choice) for choice in choices]
 
 
-def _text(choice: Any) -> str:
+def choice_text(choice: Any) -> str:
     return json.dumps(choice, sort_keys=True, default=repr)
