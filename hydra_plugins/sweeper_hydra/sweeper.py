@@ -34,7 +34,8 @@ def _hydra_type(hint: Any) -> Any:
 def _fields() -> Any:
     hints = get_type_hints(Settings)
     for each in reference(Door.HYDRA):
-        yield each.name, _hydra_type(hints[each.field]), field(default_factory=partial(copy, each.default))
+        kind = Optional[str] if each.field == "study" else _hydra_type(hints[each.field])  # null in YAML is no mistake
+        yield each.name, kind, field(default_factory=partial(copy, each.default))
 
 
 HYDRAS_OWN = (("_target_", str, f"{__name__}.StudySweeper"), ("_recursive_", bool, False))
@@ -65,7 +66,9 @@ class StudySweeper(Sweeper):
         assert self.hydra_context is not None
         assert self.config is not None
         try:
-            asked = Settings.of_hydra({key: _plain(value) for key, value in self.settings.items()})
+            given = {key: _plain(value) for key, value in self.settings.items()}
+            given["study"] = given.get("study") or self.config.hydra.job.name  # null: as if it were not said
+            asked = Settings.of_hydra(given)
             return Multirun(self.hydra_context, self.task_function, self.config, asked).run(arguments)
         except (SweeperError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)

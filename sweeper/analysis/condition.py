@@ -15,7 +15,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sweeper.analysis.columns import TIMES
@@ -187,9 +187,13 @@ class _Reader:
         try:
             moment = datetime.fromisoformat(term.of(0))
         except ValueError:
-            cure = "write '2026-11-30' or '2026-11-30T18:00'"
-            raise self._refusal("A time is written as in ISO 8601, in UTC", f"it is {term.text}", cure) from None
-        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+            cure = "write '2026-11-30', '2026-11-30T18:00' or '2026-11-30T18:00Z'"
+            raise self._refusal(
+                "A time is written as in ISO 8601, of this machine's zone unless it says another",
+                f"it is {term.text}",
+                cure,
+            ) from None
+        seconds = moment.timestamp()
         return _Term(lambda row: seconds, TIME, term.text, True)
 
     # ---- what has a value ----

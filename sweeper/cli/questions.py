@@ -29,7 +29,10 @@ Stages = Annotated[
     list[str] | None, typer.Option("--stage", metavar="NAME", help="Only those of that stage, or its number; likewise.")
 ]
 Where = Annotated[
-    str | None, typer.Option("--where", metavar="CONDITION", help="Only those: 'params.lr < 1e-3 and depth in (2, 3)'.")
+    str | None,
+    typer.Option(
+        "--where", metavar="CONDITION", help="Only those: 'params.lr < 1e-3 and depth in (2, 3)'; times are local."
+    ),
 ]
 RowsWhere = Annotated[
     str | None,

@@ -42,7 +42,7 @@ def sql(
         from rich.padding import Padding
 
         for row in views:
-            page.print(row["view"], Padding(row["columns"], (0, 0, 0, 2)), sep="\n")
+            page.print(row["view"], Padding(row["columns"], (0, 0, 0, 2), expand=False), sep="\n")
 
     tell(format, views, ("view", "columns"), draw)
 

@@ -31,7 +31,7 @@ from sweeper.search.plan import Plan
 from sweeper.store import claims, fenced, process, reads, writes
 from sweeper.store.connection import Store
 from sweeper.trial.checkpoint import sweep_orphans
-from sweeper.trial.failure import classify, describe, disk_is_full
+from sweeper.trial.failure import classify, describe, disk_is_full, gives_up
 from sweeper.trial.handle import Trial, as_current
 from sweeper.words.errors import CheckpointError, LeaseLost, StoreError, TrialInterrupted, TrialTimeout
 from sweeper.words.records import EpochReport, Failure, Idle, Lease, StudyRecord, StudyState, TrialRecord, TrialState
@@ -295,6 +295,12 @@ class Worker:
             if disk_is_full(error):
                 self._stop_for_disk(lease, error, time.monotonic() - started)
                 return
+            if gives_up(error):
+                fenced.finish(
+                    self._store, lease, TrialState.PRUNED, value=trial.value, seconds=time.monotonic() - started
+                )
+                log.info("trial %d pruned: its script raised %s", trial.number, describe(error)[0])
+                return
             if classify(error) is Failure.OUT_OF_MEMORY and not alone:
                 log.warning("trial %d ran out of memory; it is tried again alone", trial.number)
                 fenced.retry_alone(self._store, lease, describe(error)[0], time.monotonic() - started)
@@ -313,7 +319,7 @@ class Worker:
         message, trace = describe(error)
         if failure is Failure.DIVERGED and trial.whereabouts not in message:  # the script itself said so
             message += trial.whereabouts
-        log.error("trial %d failed (%s): %s", trial.number, failure, message, exc_info=error)
+        log.error("trial %d failed (%s): %s\n%s", trial.number, failure, message, trace)  # as any log can hold it
         with contextlib.suppress(OSError):  # the trial may have taken its folder away; the store has the traceback
             (trial.folder / "train.log").open("a", encoding="utf-8").write(trace)
         fenced.finish(

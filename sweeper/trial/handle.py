@@ -22,6 +22,7 @@ from sweeper.trial.divergence import circumstances, lost
 from sweeper.words.errors import ConfigError, Diverged, LeaseLost, MetricError
 from sweeper.words.metrics import OBJECTIVE, is_monitor
 from sweeper.words.records import Direction, EpochReport
+from sweeper.words.text import storable
 
 log = logging.getLogger("sweeper.trial")
 
@@ -198,7 +199,7 @@ class Trial:
 
     def _write(self, metrics: Mapping[str, Any], seconds: float | None = None) -> None:
         assert self._epoch is not None
-        new = {name: _number(name, value) for name, value in metrics.items()}
+        new = {storable(name): _number(name, value) for name, value in metrics.items()}
         self._metrics.update({name: number if math.isfinite(number) else None for name, number in new.items()})
         self._seconds = time.monotonic() - self._started if seconds is None else seconds
         if self._metric in self._metrics:

@@ -10,6 +10,7 @@ source   the code that trains, as a study keeps it
 seeds    seeds that follow from a seed and a path of names
 metrics  which metrics are monitors'
 numbers  numbers, times, sizes, counts and curves as a person writes them
+text     as every store, file and terminal can hold it
 program  how this program is called from the shell that it was started in
 version  of this package, said once
 """

@@ -243,6 +243,39 @@ def test_a_diverged_trial_fails_as_such(store, study, employ):
     assert [each.metrics for each in reads.epoch_reports(store, study.id, 1)] == [{"val_loss": 0.5}, {"val_loss": None}]
 
 
+def test_a_trial_that_its_script_prunes_as_in_optuna_is_no_error(store, study, employ):
+    import optuna
+
+    def prune(trial):
+        for epoch in trial.epochs(3):
+            trial.report(val_loss=0.5 - 0.1 * epoch)
+            if trial.number < 3 and epoch == 1:
+                raise optuna.TrialPruned("no good")
+
+    assert employ(prune, max_failures=2).work() == "finished"
+    assert states(store, study) == ["PRUNED", "PRUNED", "PRUNED", "COMPLETE"]
+    assert [reads.trial(store, study.id, 0)[name] for name in ("value", "epochs_done", "failure")] == [0.4, 2, None]
+
+
+def test_what_no_store_can_hold_is_stored_as_escapes(store, study, employ):
+    class Mute(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    def train(trial):
+        trial.report(val_loss=0.5, **{"acc caf\udce9\x00": 0.5})
+        if trial.number == 1:
+            raise ValueError("cannot open caf\udce9\x00")
+        if trial.number == 2:
+            raise Mute
+
+    assert employ(train).work() == "finished"
+    assert states(store, study) == ["COMPLETE", "FAIL", "FAIL", "COMPLETE"]
+    assert list(reads.trial(store, study.id, 0)["metrics"]) == ["val_loss", "acc caf\\udce9\\x00"]
+    assert reads.trial(store, study.id, 1)["message"] == "ValueError: cannot open caf\\udce9\\x00"
+    assert reads.trial(store, study.id, 2)["message"] == "Mute: (its __str__ raised RuntimeError)"
+
+
 def test_a_metric_that_is_never_reported_is_told(store, study, employ):
     employ(lambda trial: trial.report(val_acc=0.5), max_failures=1).work()
     assert "val_loss" in reads.trial(store, study.id, 0)["message"]

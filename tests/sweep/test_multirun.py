@@ -214,6 +214,11 @@ def test_advice_names_the_keys_that_the_config_has(tmp_path):
     assert "hydra.sweeper.study" not in done.stderr
 
 
+def test_a_study_without_a_name_is_called_as_its_job(tmp_path):
+    sweep(tmp_path, HERE, "budget=1", "hydra.sweeper.study=null")
+    assert (tmp_path / "runs" / "tiny" / "0000").is_dir()
+
+
 def test_a_key_that_names_the_study_reaches_the_trials_too(tmp_path):
     sweep(tmp_path, HERE, "budget=1", "hydra.sweeper.study=${fail}", "fail=nothing")
     config = yaml.safe_load((tmp_path / "runs/nothing/0000/.hydra/config.yaml").read_text())
