@@ -487,3 +487,7 @@ def test_a_study_is_diagnosed_as_a_whole(url: str) -> None:
 def test_a_study_without_a_fault_or_a_trial_says_so(url: str) -> None:
     filling.study(url)
     assert "Nothing to mend" in ask("diagnose").stdout
+
+
+def test_the_views_are_listed_without_padding(filled):
+    assert max(map(len, ask("sql").stdout.splitlines())) < 400
