@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import uuid
 from pathlib import Path
@@ -19,6 +20,9 @@ from sweeper.words.records import Lease
 from sweeper.words.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the tests that start `forks`
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # under nohup, or in the background of a script: inherited by all
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 POSTGRES = os.environ.get("SWEEPER_TEST_POSTGRES")
 """A server's URL, as postgresql://user@localhost/name: the store's contract is then tested on it too."""
