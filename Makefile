@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
-JOBS ?= 2
+JOBS ?= 3  # on two cores: many tests wait
 # `make sweep budget=60 search=sobol`: what is set on make's command line goes to the sweep
 OVERRIDES = $(patsubst %,'%',$(filter-out ARGS=% PYTHON=% JOBS=%,$(MAKEOVERRIDES)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.util
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ from sweeper.words.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the tests that start `forks`
 
+multiprocessing.util.get_temp_dir()  # for sockets, whose paths must be short: some tests move the temporary folder
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # under nohup, or in the background of a script: inherited by all
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
