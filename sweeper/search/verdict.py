@@ -9,6 +9,9 @@ from typing import Any, Literal
 from sweeper.search.space import as_text
 from sweeper.words.numbers import counted, number
 
+MIN_TRIALS = 10
+OUTER = 0.1
+
 Edge = Literal["lower", "upper"]
 
 
@@ -130,12 +133,6 @@ class Verdict:
     def _is_at_an_end(self) -> bool:
         at_end = self.position is not None and not OUTER < self.position < 1 - OUTER
         return at_end or self.best in (self.low, self.high)
-
-
-MIN_TRIALS = 10
-
-
-OUTER = 0.1
 
 
 def _range(low: float, high: float) -> str:

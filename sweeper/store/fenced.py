@@ -1,4 +1,8 @@
-"""Writes of the worker that holds a lease: fenced by it, so that they raise LeaseLost where it holds no more."""
+"""Writes of the worker that holds a trial: each is one short transaction, fenced by the trial's lease.
+
+It names the trial's attempt and says `state = 'RUNNING'`; where no row answers, the lease is lost (`LeaseLost`) and
+nothing is written.
+"""
 
 from __future__ import annotations
 

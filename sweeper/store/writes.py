@@ -1,8 +1,7 @@
-"""What changes studies and trials: a study's settings, and the fenced writes of the worker that holds a trial.
+"""What changes a study: begun, its budget, plan, state, workers and ranges. Each function is one short transaction.
 
-Each function is one short transaction. Whoever writes for a trial passes its lease, and every such write is fenced:
-it names the trial's attempt and says `state = 'RUNNING'`; where no row answers, the lease is lost (`LeaseLost`) and
-nothing is written. Nothing samples, trains or composes in here.
+What a worker writes for a trial stands in `fenced`, what a person changes of trials in `corrections`. Nothing samples,
+trains or composes in here.
 """
 
 from __future__ import annotations
@@ -19,8 +18,6 @@ from sweeper.store.schema import checkpoints, epochs, moves, stages, studies, tr
 from sweeper.store.statements import inserted, next_revision, note_event
 from sweeper.words.errors import StudyTaken
 from sweeper.words.records import StudyState, TrialState
-
-# ---- studies ---------------------------------------------------------------------------------------------------------
 
 
 def create_study(store: Store, definition: Mapping[str, Any], stage_rows: Iterable[Mapping[str, Any]]) -> int:
@@ -159,12 +156,6 @@ def move_ranges(
     return True
 
 
-# ---- fenced writes of the worker that holds the lease ----------------------------------------------------------------
-
-
 def add_event(store: Store, study_id: int, kind: str, message: str, number: int | None = None) -> None:
     with store.write() as connection:
         note_event(connection, study_id, kind, message, number)
-
-
-# ---- what a person changes of trials ---------------------------------------------------------------------------------

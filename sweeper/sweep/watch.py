@@ -33,12 +33,6 @@ LAUNCHER_SECONDS = 20.0
 """How long a launcher may take to return after the study is done, before the driver leaves without it."""
 
 
-# ---- workers ---------------------------------------------------------------------------------------------------------
-
-
-# ---- watching --------------------------------------------------------------------------------------------------------
-
-
 @contextlib.contextmanager
 def plain_log() -> Iterator[None]:
     """While a live view holds the terminal, log to the stderr that it has put in place, above the table."""

@@ -1,4 +1,4 @@
-"""`sweeper failures`: what went wrong, grouped by its cause: first collected as plain data, then drawn for eyes."""
+"""`sweeper failures`: what went wrong, grouped by its cause, drawn for eyes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,6 @@ from sweeper.words.records import StudyRecord
 
 TAIL_LINES = 8
 SHOWN_NUMBERS = 8
-
-
-# ---- drawn -----------------------------------------------------------------------------------------------------------
 
 
 def draw(store: Store, study: StudyRecord, causes: Sequence[Mapping[str, Any]]) -> RenderableType:

@@ -1,4 +1,4 @@
-"""`sweeper curves` and `sweeper compare`: several trials side by side; first collected as plain data, then drawn."""
+"""`sweeper curves` and `sweeper compare`: several trials side by side, drawn."""
 
 from __future__ import annotations
 
@@ -16,12 +16,6 @@ from sweeper.words.numbers import BARS, MISSING, line, number, plain
 from sweeper.words.records import StudyRecord
 
 STRIP = 40
-
-
-# ---- collected -------------------------------------------------------------------------------------------------------
-
-
-# ---- drawn -----------------------------------------------------------------------------------------------------------
 
 
 def draw_curves(study: StudyRecord, trials: Sequence[Row], metrics: Sequence[str], width: int) -> RenderableType:

@@ -1,4 +1,4 @@
-"""What the curves of a study in the store say: read, told, and drawn for eyes."""
+"""What the curves of a study in the store say, drawn for eyes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from sweeper.words.program import typed
 from sweeper.words.records import StudyRecord
 
 STYLES = {Severity.BROKEN: "bold red", Severity.BAD: "yellow", Severity.HINT: "cyan"}
-
-
-# ---- drawn -----------------------------------------------------------------------------------------------------------
 
 
 def lines(found: Sequence[Diagnosis]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`sweeper workers` and `sweeper events`: who trained, and what happened, as rows; times are UTC."""
+"""`sweeper workers` and `sweeper events`: who trained, and what happened, as cells; times are UTC."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from typing import Any
 
 from sweeper.analysis.history import Row
 from sweeper.words.numbers import MISSING, duration, line, place, plain, size
-
-# ---- as cells --------------------------------------------------------------------------------------------------------
 
 
 def worker_cells(row: Row) -> dict[str, str]:

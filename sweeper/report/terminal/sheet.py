@@ -1,4 +1,4 @@
-"""Everything of one trial on one sheet: first collected as plain data, then drawn for eyes."""
+"""Everything of one trial on one sheet, drawn for eyes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ from sweeper.words.program import typed
 
 CURVE_COLUMNS = 40
 TRACEBACK_LINES = 15
-
-
-# ---- drawn -----------------------------------------------------------------------------------------------------------
 
 
 def draw(trial: Mapping[str, Any], width: int) -> RenderableType:

@@ -1,4 +1,4 @@
-"""`sweeper studies`: the studies of a store as rows, the newest first; times are UTC."""
+"""`sweeper studies`: the studies of a store as cells, the newest first; times are UTC."""
 
 from __future__ import annotations
 
