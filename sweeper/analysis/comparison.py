@@ -15,8 +15,6 @@ from sweeper.words.errors import ConfigError
 from sweeper.words.records import StudyRecord
 
 FACTS = "state failure stage epochs_done seconds seed repeats host device".split()
-
-
 Row = Mapping[str, Any]
 
 

@@ -14,12 +14,8 @@ from sweeper.store.connection import Store
 from sweeper.words.records import EpochReport, Failure, StudyRecord, TrialRecord, TrialState
 
 COLUMNS = ("kind", "severity", "sentence", "cure", "source")
-
-
 BEST, MOST_RUNS = 5, 200
 """Of a study's trials, whose curves are read: the best ones, and the newest."""
-
-
 CLASSES = re.compile(r"^\s*(?:num_classes|n_classes|num_labels|classes|outputs):\s*(\d+)\s*$", re.MULTILINE)
 
 

@@ -14,17 +14,9 @@ from sweeper.words.numbers import iso
 from sweeper.words.records import StudyRecord
 
 TIME = ("trials", "seconds", "utilisation", "seconds_idle", "seconds_useful")
-
-
 LOAD = ("load", "memory_bytes", "memory_total_bytes")
-
-
 WORKER = ("id", "host", "pid", "device", "engine", "trial", "started", "beat", "ended", "ending", *TIME, *LOAD, "log")
-
-
 EVENT = ("time", "kind", "number", "user", "message")
-
-
 Row = Mapping[str, Any]
 
 

@@ -11,8 +11,6 @@ from sweeper.store.connection import Store
 from sweeper.words.numbers import iso
 
 COLUMNS = ("study", "state", "done", "budget", "metric", "direction", "best", "best_number", "created")
-
-
 Row = Mapping[str, Any]
 
 

@@ -44,8 +44,6 @@ POLL_SECONDS = 0.5
 
 AGAIN_SECONDS = 0.02
 """How long it waits where another worker took the trial that it wanted."""
-
-
 Train = Callable[[Trial], object]
 
 at_work: list[tuple[str, str]] = []

@@ -157,7 +157,6 @@ def _importance(make: Any, matters: Importance) -> Any:
 
 
 def _contour(make: Any, found: Digest, surface: Contour) -> Any:
-
     figure = make(figsize=(6, 4.5))
     panel = figure.add_subplot()
     heights = [[math.nan if each is None else each for each in row] for row in surface.heights]

@@ -16,8 +16,6 @@ from sweeper.words.records import Direction, EpochReport
 
 REQUEST = "SWEEPER_RERUN"
 """The environment variable that tells the fresh process its request, as JSON."""
-
-
 CALLBACK = "++hydra.callbacks.sweeper_rerun={_target_:hydra_plugins.sweeper_hydra.rerun.Rerun}"
 
 

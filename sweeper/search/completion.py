@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from sweeper.search.plan import Plan
 from sweeper.store import reads, totals
 from sweeper.store.connection import Store
 from sweeper.words.records import StudyRecord, TrialState
-
-if TYPE_CHECKING:
-    pass
 
 
 def is_complete(store: Store, study: StudyRecord, plan: Plan, counts: Mapping[TrialState, int] | None = None) -> bool:

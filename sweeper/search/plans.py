@@ -37,18 +37,10 @@ SEARCHES: dict[str, dict[str, Any]] = {
     },
 }
 """The built-in plans; `conf/search/` shows them as YAML to copy and change."""
-
-
 LEAST_EPOCHS = 3
 """A share of a full training is at least so many epochs, or a third of it: the first epochs rank trials at random."""
-
-
 BORDERS = ("warn", "widen")
-
-
 STAGE_KEYS = ("name", "epochs", "sampler", "budget", "trials", "promote", "narrow")
-
-
 SEARCH_KEYS = ("name", "stages", "borders", "confirm")
 
 

@@ -13,8 +13,6 @@ MIN_TRIALS = 10
 OUTER = 0.1
 
 Edge = Literal["lower", "upper"]
-
-
 Scale = Literal["linear", "log", "choices"]
 
 
