@@ -58,15 +58,15 @@ class Post:
     slot: Slot
     first: tuple[int, Call]
     """The call that belongs to the slot, with its place among the results."""
-    leaving: bool = False
-    """Asked to leave: nothing more is started here."""
+    leaving: int | None = None
+    """The signal by which it was asked to leave: nothing more is started here."""
     dismissed: bool = False
     """Asked so because there are fewer slots now: how it died of it is nobody's result."""
     child: subprocess.Popen[bytes] | None = None
     thread: threading.Thread = field(default_factory=threading.Thread)
 
     def leave(self, number: int) -> None:
-        self.leaving = True
+        self.leaving = number
         if self.child is not None and self.child.poll() is None:
             self.child.send_signal(number)
 
@@ -107,7 +107,7 @@ class Supervisor:
             if self._closed:
                 return
             stay = {slot.index for slot in slots}
-            manned = {post.slot.index: post for post in self._at_work() if not post.leaving}
+            manned = {post.slot.index: post for post in self._at_work() if post.leaving is None}
             for index in manned.keys() - stay:
                 manned[index].dismissed = True
                 manned[index].leave(signal.SIGINT)
@@ -133,7 +133,7 @@ class Supervisor:
         """Begin to run calls on the slot, once what was asked to leave it has left."""
         with self._lock:
             before = [post.thread for post in self._posts if post.slot.index == slot.index]
-            post = Post(slot, first, leaving=self._closed)
+            post = Post(slot, first, leaving=signal.SIGTERM if self._closed else None)
             post.thread = threading.Thread(target=self._serve, args=(post, before), daemon=True)
             self._posts.append(post)
             post.thread.start()
@@ -166,7 +166,7 @@ class Supervisor:
         while True:
             started = time.monotonic()
             result = self._run_once(call, post)
-            if not (isinstance(result, ProcessDied) and call.restart) or post.leaving:
+            if not (isinstance(result, ProcessDied) and call.restart) or post.leaving is not None:
                 return result
             quick = quick + 1 if time.monotonic() - started < QUICK_SECONDS else 0
             if quick >= MAX_RESTARTS_IN_A_ROW:
@@ -175,15 +175,15 @@ class Supervisor:
             log.warning("%s: %s Starting it again.", post.slot.name, result)
 
     def _run_once(self, call: Call, post: Post) -> Any:
-        if post.leaving:
+        if post.leaving is not None:
             return ProcessDied("It was asked to leave before it began.")
         with tempfile.TemporaryDirectory(prefix="sweeper-") as folder:
             answer = Path(folder) / "answer"
             child = self._start(call, post.slot, answer)
             with self._lock:
                 post.child = child
-                if post.leaving:
-                    child.send_signal(signal.SIGTERM)
+                if post.leaving is not None:  # asked while the process was being started
+                    child.send_signal(post.leaving)
             code = child.wait()
             if child.stdin:
                 child.stdin.close()

@@ -437,6 +437,20 @@ def test_what_has_ended_is_begun_again_when_more_are_wanted(call, tmp_path):
     assert results == ["left", "done", "left"]
 
 
+def test_one_that_is_being_started_is_asked_by_the_signal_that_was_sent(call, tmp_path, monkeypatch):
+    """Ctrl-C gives a worker its epoch's time; SIGTERM, said instead, would cut it."""
+    boss, start = Supervisor(slots(1)), Supervisor._start
+
+    def slow(self, *call):
+        child = start(self, *call)
+        wait_until(lambda: len(started(tmp_path)) == 1)
+        boss.leave(signal.SIGINT)
+        return child
+
+    monkeypatch.setattr(Supervisor, "_start", slow)
+    assert boss.run([call(waiting(str(tmp_path), heeds=signal.SIGINT), restart=True)]) == ["left"]
+
+
 def test_nothing_is_begun_after_the_end_or_after_leaving(call, tmp_path):
     done = Supervisor(slots(1))
     assert done.run([call(lambda: 1)]) == [1]
